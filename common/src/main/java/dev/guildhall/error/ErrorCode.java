@@ -1,0 +1,21 @@
+package dev.guildhall.error;
+
+/** What kind of failure it is; each maps to the gRPC status of the same name. */
+public enum ErrorCode {
+  /** The input is wrong and will be wrong again. */
+  INVALID_ARGUMENT,
+  /** The named thing does not exist. */
+  NOT_FOUND,
+  /** A bound is reached; the same request may succeed later. */
+  RESOURCE_EXHAUSTED,
+  /** No replica can do the work now. */
+  UNAVAILABLE,
+  /** The time given is over. */
+  DEADLINE_EXCEEDED,
+  /** The caller no longer wants the answer. */
+  CANCELLED,
+  /** The caller has not shown who it is. */
+  UNAUTHENTICATED,
+  /** A defect on our side. */
+  INTERNAL
+}

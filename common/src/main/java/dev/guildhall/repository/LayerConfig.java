@@ -1,0 +1,159 @@
+package dev.guildhall.repository;
+
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.proto.MlpExpert;
+import dev.guildhall.proto.MoeLayerConfig;
+import dev.guildhall.proto.OnnxExpert;
+import dev.guildhall.proto.Weights;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Collectors;
+
+/**
+ * A layer's configuration, checked and with every default filled in. The first fourteen components
+ * are the constructor arguments of DeepSpeed's {@code deepspeed.moe.layer.MoE}.
+ *
+ * @param hiddenSize H, the width of a token
+ * @param numExperts E
+ * @param epSize into how many expert parallel ranks the experts are cut
+ * @param k experts a token goes to
+ */
+public record LayerConfig(
+    int hiddenSize,
+    int numExperts,
+    int epSize,
+    int k,
+    double capacityFactor,
+    double evalCapacityFactor,
+    int minCapacity,
+    boolean useResidual,
+    NoisyGatePolicy noisyGatePolicy,
+    boolean dropTokens,
+    boolean useRts,
+    boolean useTutel,
+    boolean enableExpertTensorParallelism,
+    boolean top2SecondExpertSampling,
+    ExpertArchitecture expert,
+    WeightNames weights) {
+
+  public LayerConfig {
+    check(hiddenSize >= 1, "hidden_size", hiddenSize, "a whole number from 1");
+    check(numExperts >= 1, "num_experts", numExperts, "a whole number from 1");
+    check(
+        epSize >= 1 && numExperts % epSize == 0,
+        "ep_size",
+        epSize,
+        "a divisor of num_experts " + numExperts);
+    check(k >= 1 && k <= numExperts, "k", k, "from 1 to num_experts " + numExperts);
+    checkFactor("capacity_factor", capacityFactor);
+    checkFactor("eval_capacity_factor", evalCapacityFactor);
+    check(minCapacity >= 0, "min_capacity", minCapacity, "a whole number from 0");
+  }
+
+  /**
+   * Reads the proto form.
+   *
+   * @throws GuildhallException INVALID_ARGUMENT naming the field, its value and what is allowed
+   */
+  public static LayerConfig of(MoeLayerConfig proto) {
+    return new LayerConfig(
+        proto.getHiddenSize(),
+        proto.hasNumExperts() ? proto.getNumExperts() : 1,
+        proto.hasEpSize() ? proto.getEpSize() : 1,
+        proto.hasK() ? proto.getK() : 1,
+        proto.hasCapacityFactor() ? proto.getCapacityFactor() : 1.0,
+        proto.hasEvalCapacityFactor() ? proto.getEvalCapacityFactor() : 1.0,
+        proto.hasMinCapacity() ? proto.getMinCapacity() : 4,
+        proto.getUseResidual(),
+        noisyGatePolicy(proto.getNoisyGatePolicy()),
+        !proto.hasDropTokens() || proto.getDropTokens(),
+        !proto.hasUseRts() || proto.getUseRts(),
+        proto.getUseTutel(),
+        proto.getEnableExpertTensorParallelism(),
+        !proto.hasTop22NdExpertSampling() || proto.getTop22NdExpertSampling(),
+        expert(proto),
+        weights(proto.getWeights()));
+  }
+
+  /** Index under which the residual MLP is hosted and exchanged: one past the last expert. */
+  public int residualExpert() {
+    return numExperts;
+  }
+
+  /** Experts to host: E, and one more with a residual MLP. */
+  public int hostedExperts() {
+    return useResidual ? numExperts + 1 : numExperts;
+  }
+
+  private static NoisyGatePolicy noisyGatePolicy(String name) {
+    return switch (name) {
+      case "", "None" -> NoisyGatePolicy.NONE;
+      case "Jitter" -> NoisyGatePolicy.JITTER;
+      case "RSample" -> NoisyGatePolicy.RSAMPLE;
+      default -> throw wrong("noisy_gate_policy", name, "\"None\", \"Jitter\" or \"RSample\"");
+    };
+  }
+
+  private static ExpertArchitecture expert(MoeLayerConfig proto) {
+    return switch (proto.getExpertCase()) {
+      case MLP -> {
+        MlpExpert mlp = proto.getMlp();
+        yield new ExpertArchitecture.Mlp(
+            activation(mlp.getActivation()),
+            mlp.hasFc1() ? mlp.getFc1() : "fc1",
+            mlp.hasFc2() ? mlp.getFc2() : "fc2");
+      }
+      case ONNX -> {
+        OnnxExpert onnx = proto.getOnnx();
+        yield new ExpertArchitecture.Onnx(
+            onnx.hasFile() ? onnx.getFile() : "expert_{expert}.onnx",
+            onnx.hasResidualFile() ? onnx.getResidualFile() : "mlp.onnx");
+      }
+      case EXPERT_NOT_SET ->
+          throw GuildhallException.invalidArgument(
+              "the expert's architecture is missing: set \"mlp\" or \"onnx\"");
+    };
+  }
+
+  private static Activation activation(String name) {
+    return Arrays.stream(Activation.values())
+        .filter(activation -> activation.configName().equals(name))
+        .findFirst()
+        .orElseThrow(() ->
+            wrong(
+                "mlp.activation",
+                name,
+                Arrays.stream(Activation.values())
+                    .map(Activation::configName)
+                    .collect(Collectors.joining(", ", "one of ", ""))));
+  }
+
+  private static WeightNames weights(Weights proto) {
+    return new WeightNames(
+        proto.getFilesCount() == 0 ? List.of("model.safetensors") : proto.getFilesList(),
+        proto.hasGate() ? proto.getGate() : "gate.wg.weight",
+        proto.hasCoefficient() ? proto.getCoefficient() : "coefficient",
+        proto.hasExpert() ? proto.getExpert() : "experts.{expert}",
+        proto.hasResidual() ? proto.getResidual() : "mlp");
+  }
+
+  private static void checkFactor(String field, double value) {
+    check(
+        value >= 0 && !Double.isInfinite(value),
+        field,
+        String.format(Locale.ROOT, "%s", value),
+        "a finite number from 0");
+  }
+
+  private static void check(boolean right, String field, Object value, String allowed) {
+    if (!right) {
+      throw wrong(field, value, allowed);
+    }
+  }
+
+  private static GuildhallException wrong(String field, Object value, String allowed) {
+    return GuildhallException.invalidArgument(
+        "%s is %s; allowed is %s".formatted(field, value, allowed));
+  }
+}
