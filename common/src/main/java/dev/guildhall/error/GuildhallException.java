@@ -23,6 +23,11 @@ public final class GuildhallException extends RuntimeException {
     return new GuildhallException(ErrorCode.INVALID_ARGUMENT, message);
   }
 
+  @Override
+  public String getMessage() {
+    return requireNonNull(super.getMessage());
+  }
+
   public ErrorCode code() {
     return code;
   }

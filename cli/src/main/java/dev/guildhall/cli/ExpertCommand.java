@@ -1,0 +1,89 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.expert.ExpertOptions;
+import dev.guildhall.expert.ExpertServer;
+import dev.guildhall.metrics.Metrics;
+import dev.guildhall.onnx.Device;
+import dev.guildhall.repository.ExpertParallel;
+import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.rpc.Transport;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code guildhall expert}. */
+@Command(
+    name = "expert",
+    description = "Runs an expert service: hosts the experts of one EP rank.",
+    mixinStandardHelpOptions = true)
+final class ExpertCommand implements Callable<Integer> {
+  private static final Logger log = LoggerFactory.getLogger(ExpertCommand.class);
+  private static final int MAX_MESSAGE_BYTES = 64 << 20;
+
+  @Mixin private final ExpertFlags flags = new ExpertFlags();
+
+  @Option(
+      names = "--repository",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model repository.")
+  private Path repository = Path.of(".");
+
+  @Option(
+      names = "--ep-rank",
+      defaultValue = "0",
+      paramLabel = "R",
+      description = "Which slice of the experts to host. Default: ${DEFAULT-VALUE}.")
+  private int epRank;
+
+  @Option(
+      names = "--ep-size",
+      defaultValue = "1",
+      paramLabel = "N",
+      description = "Slices that the experts are cut into. Default: ${DEFAULT-VALUE}, all here.")
+  private int epSize;
+
+  @Option(
+      names = "--port",
+      defaultValue = "8101",
+      paramLabel = "PORT",
+      description = "gRPC port, 0 picks a free one. Default: ${DEFAULT-VALUE}.")
+  private int port;
+
+  @Option(
+      names = "--metrics-port",
+      defaultValue = "8102",
+      paramLabel = "PORT",
+      description = "Port of /metrics, 0 picks a free one. Default: ${DEFAULT-VALUE}.")
+  private int metricsPort;
+
+  @Override
+  public Integer call() throws Exception {
+    ExpertOptions options =
+        new ExpertOptions(
+            new ExpertParallel(epRank, epSize),
+            Device.parse(flags.device),
+            flags.workers,
+            flags.maxQueuedRows);
+    LayerRepository layers = LayerRepository.open(repository);
+    try (Transport transport = new Transport(Servers.ioThreads(), MAX_MESSAGE_BYTES);
+        Metrics metrics = new Metrics(metricsPort);
+        ExpertServer server =
+            ExpertServer.start(options, layers, transport.server(port), metrics.registry())) {
+      log.info(
+          "expert service hosts rank {} of {} on {}, listens on gRPC port {}, metrics on {}",
+          epRank,
+          epSize,
+          options.device(),
+          server.port(),
+          metrics.port());
+      Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port()));
+      Servers.awaitStop();
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,60 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.rpc.Statuses;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.security.Security;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+
+/** The {@code guildhall} command. Exit codes: 0, 1 (failed), 2 (usage). */
+@Command(
+    name = "guildhall",
+    description = "Serves Mixture-of-Experts layers as microservices.",
+    mixinStandardHelpOptions = true,
+    version = "guildhall 0.1.0",
+    synopsisSubcommandLabel = "COMMAND",
+    subcommands = {
+      DemoCommand.class,
+      ServeCommand.class,
+      RouterCommand.class,
+      ExpertCommand.class,
+      InferCommand.class,
+      LayersCommand.class
+    },
+    footer = {
+      "",
+      "Every option can also be set by an environment variable: --metrics-port by",
+      "GUILDHALL_METRICS_PORT. Logs go to stderr, results to stdout.",
+      "'guildhall COMMAND --help' tells about a command."
+    })
+public final class Guildhall {
+  private static final int FAILED = 1;
+
+  private Guildhall() {}
+
+  public static void main(String[] args) {
+    // Replicas come and go behind a name; the JVM would remember its addresses for half a minute.
+    Security.setProperty("networkaddress.cache.ttl", "1");
+    System.exit(commandLine().execute(args));
+  }
+
+  static CommandLine commandLine() {
+    return new CommandLine(new Guildhall())
+        .setDefaultValueProvider(new EnvironmentDefaults(System.getenv()))
+        .setExecutionExceptionHandler((failure, command, parsed) -> {
+          report(command.getErr(), failure);
+          return FAILED;
+        });
+  }
+
+  /** One line that says what was wrong; a stack trace only for what is a defect of ours. */
+  private static void report(PrintWriter err, Exception failure) {
+    if (failure instanceof IOException) {
+      err.println("guildhall: " + failure);
+      return;
+    }
+    io.grpc.Status status = Statuses.toStatus(failure);
+    err.println("guildhall: %s: %s".formatted(status.getCode(), status.getDescription()));
+  }
+}

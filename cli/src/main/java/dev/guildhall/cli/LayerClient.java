@@ -1,0 +1,59 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.proto.DType;
+import dev.guildhall.proto.ForwardRequest;
+import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.rpc.Buffers;
+import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.safetensors.StoredTensor;
+import io.grpc.CallOptions;
+import io.grpc.ManagedChannel;
+import io.grpc.stub.ClientCalls;
+import io.netty.buffer.ByteBuf;
+import java.time.Duration;
+import java.util.concurrent.TimeUnit;
+
+/** A blocking client of a router. */
+final class LayerClient {
+  private final ManagedChannel channel;
+  private final Duration timeout;
+
+  LayerClient(ManagedChannel channel, Duration timeout) {
+    this.channel = channel;
+    this.timeout = timeout;
+  }
+
+  /**
+   * Runs a layer.
+   *
+   * @param request everything but dtype, shape and hidden states
+   * @param hiddenStates [..., H] in FP32, FP16 or BF16
+   * @return to be closed by the caller
+   */
+  TensorMessage<ForwardResponse> forward(
+      ForwardRequest.Builder request, StoredTensor hiddenStates) {
+    ForwardRequest header =
+        request
+            .setDtype(
+                switch (hiddenStates.dtype()) {
+                  case FP32 -> DType.DTYPE_FP32;
+                  case FP16 -> DType.DTYPE_FP16;
+                  case BF16 -> DType.DTYPE_BF16;
+                  default -> DType.DTYPE_UNSPECIFIED; // The router says what is allowed.
+                })
+            .addAllShape(hiddenStates.shape())
+            .build();
+    ByteBuf payload = Buffers.allocate(Math.toIntExact(hiddenStates.data().byteSize()));
+    Buffers.segment(payload).copyFrom(hiddenStates.data());
+    try (TensorMessage<ForwardRequest> message = new TensorMessage<>(header, payload)) {
+      return ClientCalls.blockingUnaryCall(
+          channel,
+          TensorMethods.FORWARD,
+          CallOptions.DEFAULT
+              .withWaitForReady()
+              .withDeadlineAfter(timeout.toMillis(), TimeUnit.MILLISECONDS),
+          message);
+    }
+  }
+}

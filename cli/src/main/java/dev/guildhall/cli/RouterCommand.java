@@ -1,0 +1,53 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.metrics.Metrics;
+import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.router.RouterServer;
+import dev.guildhall.rpc.Transport;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code guildhall router}. */
+@Command(
+    name = "router",
+    description = "Runs a router: the gate, the dispatch to expert services, the combine.",
+    mixinStandardHelpOptions = true)
+final class RouterCommand implements Callable<Integer> {
+  @Mixin private final RouterFlags router = new RouterFlags();
+
+  @Option(
+      names = "--repository",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model repository; a router reads the gates, not the experts.")
+  private Path repository = Path.of(".");
+
+  @Option(
+      names = "--experts",
+      required = true,
+      split = ",",
+      paramLabel = "TARGET",
+      description = "Expert services: host:port, dns:///name:port or unix:///path.")
+  private List<String> experts = List.of();
+
+  @Override
+  public Integer call() throws Exception {
+    LayerRepository layers = LayerRepository.open(repository);
+    try (Transport transport = router.transport();
+        Metrics metrics = new Metrics(router.metricsPort());
+        RouterServer server =
+            RouterServer.start(
+                router.options(experts),
+                layers,
+                transport,
+                transport::channel,
+                metrics.registry())) {
+      RouterFlags.serve(server, metrics);
+    }
+    return 0;
+  }
+}

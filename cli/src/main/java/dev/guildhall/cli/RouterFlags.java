@@ -1,0 +1,81 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.metrics.Metrics;
+import dev.guildhall.router.RouterOptions;
+import dev.guildhall.router.RouterServer;
+import dev.guildhall.rpc.Transport;
+import java.time.Duration;
+import java.util.List;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Option;
+
+/** The flags that {@code router} and {@code serve} share, and what they do with them. */
+final class RouterFlags {
+  private static final Logger log = LoggerFactory.getLogger(RouterFlags.class);
+
+  @Option(
+      names = "--port",
+      defaultValue = "8001",
+      paramLabel = "PORT",
+      description = "gRPC port, 0 picks a free one. Default: ${DEFAULT-VALUE}.")
+  private int port;
+
+  @Option(
+      names = "--metrics-port",
+      defaultValue = "8002",
+      paramLabel = "PORT",
+      description = "Port of /metrics, 0 picks a free one. Default: ${DEFAULT-VALUE}.")
+  private int metricsPort;
+
+  @Option(
+      names = "--max-request-bytes",
+      defaultValue = "67108864",
+      paramLabel = "N",
+      description = "Largest request, in bytes. Default: ${DEFAULT-VALUE}.")
+  private int maxRequestBytes;
+
+  @Option(
+      names = "--max-tokens-in-flight",
+      defaultValue = "1048576",
+      paramLabel = "N",
+      description =
+          "Tokens served at once; beyond them requests are refused. Default: ${DEFAULT-VALUE}.")
+  private long maxTokensInFlight;
+
+  @Option(
+      names = "--default-timeout-seconds",
+      defaultValue = "30",
+      paramLabel = "N",
+      description = "For requests that bring no deadline. Default: ${DEFAULT-VALUE}.")
+  private int defaultTimeoutSeconds;
+
+  int metricsPort() {
+    return metricsPort;
+  }
+
+  Transport transport() {
+    return new Transport(Servers.ioThreads(), maxRequestBytes);
+  }
+
+  RouterOptions options(List<String> experts) {
+    RouterOptions defaults = RouterOptions.of(experts, port);
+    return new RouterOptions(
+        experts,
+        port,
+        maxTokensInFlight,
+        defaults.maxBatchBytes(),
+        Duration.ofSeconds(defaultTimeoutSeconds),
+        defaults.lookupInterval());
+  }
+
+  /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */
+  static void serve(RouterServer server, Metrics metrics) throws InterruptedException {
+    log.info("router listens on gRPC port {}, metrics on {}", server.port(), metrics.port());
+    server
+        .ready()
+        .thenRun(
+            () -> Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port())));
+    Servers.awaitStop();
+  }
+}

@@ -1,0 +1,60 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.expert.ExpertOptions;
+import dev.guildhall.metrics.Metrics;
+import dev.guildhall.onnx.Device;
+import dev.guildhall.repository.ExpertParallel;
+import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.rpc.Transport;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code guildhall serve}. */
+@Command(
+    name = "serve",
+    description = "Runs a router with embedded expert services in one process.",
+    mixinStandardHelpOptions = true)
+final class ServeCommand implements Callable<Integer> {
+  @Mixin private final RouterFlags router = new RouterFlags();
+  @Mixin private final ExpertFlags experts = new ExpertFlags();
+
+  @Option(
+      names = "--repository",
+      required = true,
+      paramLabel = "DIR",
+      description = "The model repository.")
+  private Path repository = Path.of(".");
+
+  @Option(
+      names = "--replicas",
+      defaultValue = "1",
+      paramLabel = "N",
+      description =
+          "Embedded expert services, each hosting every expert. Default: ${DEFAULT-VALUE}.")
+  private int replicas;
+
+  @Override
+  public Integer call() throws Exception {
+    LayerRepository layers = LayerRepository.open(repository);
+    ExpertOptions each =
+        new ExpertOptions(
+            ExpertParallel.WHOLE,
+            Device.parse(experts.device),
+            Math.max(1, experts.workers / replicas),
+            experts.maxQueuedRows);
+    List<ExpertOptions> services = Collections.nCopies(replicas, each);
+    try (Transport transport = router.transport();
+        Metrics metrics = new Metrics(router.metricsPort());
+        EmbeddedSystem system =
+            EmbeddedSystem.start(
+                layers, services, router::options, transport, metrics.registry())) {
+      RouterFlags.serve(system.router(), metrics);
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,5 @@
+/** The guildhall command: one class a command; wiring and printing only. */
+@NullMarked
+package dev.guildhall.cli;
+
+import org.jspecify.annotations.NullMarked;

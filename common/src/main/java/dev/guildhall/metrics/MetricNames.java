@@ -1,0 +1,48 @@
+package dev.guildhall.metrics;
+
+/** Every metric of ours by its Micrometer name; Prometheus shows dots as underscores. */
+public final class MetricNames {
+  /** Router, counter, by layer and status: requests answered. */
+  public static final String REQUESTS = "guildhall.requests";
+
+  /** Router, timer, by layer: a request from its arrival to its answer. */
+  public static final String REQUEST_DURATION = "guildhall.request.duration";
+
+  /** Router, counter, by layer: tokens of answered requests. */
+  public static final String TOKENS = "guildhall.tokens";
+
+  /** Router, counter, by layer and expert: routes chosen by the gate. */
+  public static final String ROUTES = "guildhall.routes";
+
+  /** Router, counter, by layer: routes dropped by capacity. */
+  public static final String DROPPED_ROUTES = "guildhall.routes.dropped";
+
+  /** Router, timer, by layer: from the first batch sent to the last one received. */
+  public static final String FAN_OUT_DURATION = "guildhall.fanout.duration";
+
+  /** Router, gauge: tokens in flight. */
+  public static final String TOKENS_IN_FLIGHT = "guildhall.tokens.in.flight";
+
+  /** Router, gauge: replicas connected. */
+  public static final String REPLICAS = "guildhall.replicas";
+
+  /** Router, gauge, by layer: experts without a host. */
+  public static final String EXPERTS_WITHOUT_HOST = "guildhall.experts.without.host";
+
+  /** Expert service, counter, by layer and expert: rows computed. */
+  public static final String EXPERT_ROWS = "guildhall.expert.rows";
+
+  /** Expert service, timer, by layer and expert: computing a block of rows. */
+  public static final String EXPERT_COMPUTE_DURATION = "guildhall.expert.compute.duration";
+
+  /** Expert service, timer, by layer: the longest wait among a block's rows. */
+  public static final String EXPERT_QUEUE_DURATION = "guildhall.expert.queue.duration";
+
+  /** Expert service, summary, by layer: rows in a block. */
+  public static final String EXPERT_BLOCK_ROWS = "guildhall.expert.block.rows";
+
+  /** Expert service, gauge: rows that wait for a worker. */
+  public static final String EXPERT_QUEUED_ROWS = "guildhall.expert.queued.rows";
+
+  private MetricNames() {}
+}

@@ -1,0 +1,96 @@
+package dev.guildhall.repository;
+
+import static java.util.Objects.requireNonNull;
+
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.util.JsonFormat;
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.proto.MoeLayerConfig;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+/**
+ * A model repository: a folder of layers. A layer is a folder with a {@code layer.json}, directly
+ * in the repository or one level below, in a model's folder.
+ *
+ * @param folder the repository
+ * @param layers in the order of their names; at least one
+ */
+public record LayerRepository(Path folder, List<Layer> layers) {
+  private static final String CONFIG_FILE = "layer.json";
+  private static final int MAX_DEPTH = 3;
+  private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]*");
+
+  public LayerRepository {
+    layers = List.copyOf(layers);
+  }
+
+  /**
+   * Reads every layer's configuration, but no weights.
+   *
+   * @throws GuildhallException NOT_FOUND if there is no such folder or no layer in it;
+   *     INVALID_ARGUMENT naming the file, the field, its value and what is allowed
+   */
+  public static LayerRepository open(Path folder) {
+    if (!Files.isDirectory(folder)) {
+      throw new GuildhallException(
+          ErrorCode.NOT_FOUND, "the model repository %s is not a folder".formatted(folder));
+    }
+    List<Layer> layers;
+    try (Stream<Path> files = Files.walk(folder, MAX_DEPTH)) {
+      layers =
+          files
+              .filter(file -> file.getFileName().toString().equals(CONFIG_FILE))
+              .sorted()
+              .map(file -> read(folder, file))
+              .toList();
+    } catch (IOException e) {
+      throw GuildhallException.invalidArgument("%s cannot be read: %s".formatted(folder, e));
+    }
+    if (layers.isEmpty()) {
+      throw new GuildhallException(
+          ErrorCode.NOT_FOUND,
+          "the model repository %s has no layer: no folder in it has a %s"
+              .formatted(folder, CONFIG_FILE));
+    }
+    return new LayerRepository(folder, layers);
+  }
+
+  private static Layer read(Path repository, Path file) {
+    try {
+      Path folder = requireNonNull(file.getParent());
+      String name = name(repository.relativize(folder));
+      MoeLayerConfig.Builder proto = MoeLayerConfig.newBuilder();
+      JsonFormat.parser().merge(Files.readString(file), proto);
+      return new Layer(name, folder, proto.build(), LayerConfig.of(proto.build()));
+    } catch (InvalidProtocolBufferException e) {
+      throw wrong(file, String.valueOf(e.getMessage()), e);
+    } catch (IOException e) {
+      throw wrong(file, "cannot be read: " + e, e);
+    } catch (GuildhallException e) {
+      throw wrong(file, e.getMessage(), e);
+    }
+  }
+
+  private static String name(Path relative) {
+    for (Path segment : relative) {
+      if (!NAME.matcher(segment.toString()).matches()) {
+        throw GuildhallException.invalidArgument(
+            "the folder's name is \"%s\"; allowed are letters, digits, '.', '_' and '-', a letter"
+                    .formatted(segment)
+                + " or digit first");
+      }
+    }
+    return relative.toString().replace('\\', '/');
+  }
+
+  private static GuildhallException wrong(Path file, String what, Exception cause) {
+    return new GuildhallException(
+        ErrorCode.INVALID_ARGUMENT, "%s: %s".formatted(file, what), cause);
+  }
+}

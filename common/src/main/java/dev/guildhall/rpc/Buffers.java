@@ -1,0 +1,25 @@
+package dev.guildhall.rpc;
+
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.PooledByteBufAllocator;
+import java.lang.foreign.MemorySegment;
+
+/** Pooled direct buffers for tensors, seen as memory segments. */
+public final class Buffers {
+  private static final PooledByteBufAllocator POOL = PooledByteBufAllocator.DEFAULT;
+
+  private Buffers() {}
+
+  /**
+   * A pooled direct buffer of exactly {@code bytes} bytes, uninitialised, its writer index at the
+   * end. The caller owns the one reference.
+   */
+  public static ByteBuf allocate(int bytes) {
+    return POOL.directBuffer(bytes, bytes).writerIndex(bytes);
+  }
+
+  /** The readable bytes of a direct buffer; valid as long as a reference to the buffer is held. */
+  public static MemorySegment segment(ByteBuf buffer) {
+    return MemorySegment.ofBuffer(buffer.nioBuffer());
+  }
+}

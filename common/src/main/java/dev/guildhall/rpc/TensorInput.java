@@ -1,0 +1,151 @@
+package dev.guildhall.rpc;
+
+import com.google.protobuf.WireFormat;
+import io.grpc.HasByteBuffer;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import java.io.ByteArrayOutputStream;
+import java.io.EOFException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+
+/**
+ * One message being read: the payload goes to a pooled direct buffer, every other field is copied
+ * aside as it stands, for the header's own parser.
+ *
+ * <p>Used by one thread. Closing it gives the payload back unless it was taken.
+ */
+final class TensorInput implements AutoCloseable {
+  private static final int MAX_VARINT_BYTES = 10;
+
+  private final InputStream in;
+  private final ByteArrayOutputStream header = new ByteArrayOutputStream(64);
+  private ByteBuf payload = Unpooled.EMPTY_BUFFER;
+
+  /**
+   * @param in its {@code available()} is all that is left
+   */
+  TensorInput(InputStream in) {
+    this.in = in;
+  }
+
+  void readFields() throws IOException {
+    while (in.available() > 0) {
+      long tag = readVarint();
+      if (tag == TensorMarshaller.PAYLOAD_TAG) {
+        readPayload(readLength());
+      } else {
+        copyField(tag);
+      }
+    }
+  }
+
+  byte[] headerBytes() {
+    return header.toByteArray();
+  }
+
+  /** Ownership of the payload's reference is transferred to the caller. */
+  ByteBuf takePayload() {
+    ByteBuf taken = payload;
+    payload = Unpooled.EMPTY_BUFFER;
+    return taken;
+  }
+
+  @Override
+  public void close() {
+    payload.release();
+  }
+
+  /** The last payload wins, as for any singular field. */
+  private void readPayload(int length) throws IOException {
+    payload.release();
+    payload = Unpooled.EMPTY_BUFFER;
+    if (length == 0) {
+      return;
+    }
+    payload = Buffers.allocate(length).clear();
+    if (in instanceof HasByteBuffer chunks && chunks.byteBufferSupported()) {
+      copyChunks(chunks, length);
+    } else {
+      while (payload.isWritable() && payload.writeBytes(in, payload.writableBytes()) > 0) {
+        // writeBytes may read less than it was asked for.
+      }
+    }
+    if (payload.isWritable()) {
+      throw new EOFException(
+          "the payload ends after %d of %d bytes"
+              .formatted(length - payload.writableBytes(), length));
+    }
+  }
+
+  private void copyChunks(HasByteBuffer chunks, int length) throws IOException {
+    for (int left = length; left > 0; ) {
+      ByteBuffer chunk = chunks.getByteBuffer();
+      if (chunk == null || !chunk.hasRemaining()) {
+        return;
+      }
+      int step = Math.min(left, chunk.remaining());
+      payload.writeBytes(chunk.slice(chunk.position(), step));
+      in.skipNBytes(step);
+      left -= step;
+    }
+  }
+
+  private void copyField(long tag) throws IOException {
+    writeVarint(tag);
+    switch ((int) tag & 7) {
+      case WireFormat.WIRETYPE_VARINT -> writeVarint(readVarint());
+      case WireFormat.WIRETYPE_FIXED64 -> copyBytes(Long.BYTES);
+      case WireFormat.WIRETYPE_FIXED32 -> copyBytes(Integer.BYTES);
+      case WireFormat.WIRETYPE_LENGTH_DELIMITED -> {
+        int length = readLength();
+        writeVarint(length);
+        copyBytes(length);
+      }
+      default -> throw new IOException("field tag %d has no known wire type".formatted(tag));
+    }
+  }
+
+  private void copyBytes(int length) throws IOException {
+    byte[] bytes = in.readNBytes(length);
+    if (bytes.length < length) {
+      throw new EOFException("a field ends after %d of %d bytes".formatted(bytes.length, length));
+    }
+    header.writeBytes(bytes);
+  }
+
+  /** A field's length, which cannot be more than what is left of the message. */
+  private int readLength() throws IOException {
+    long length = readVarint();
+    if (length < 0 || length > in.available()) {
+      throw new EOFException(
+          "a field of %d bytes where %d are left".formatted(length, in.available()));
+    }
+    return (int) length;
+  }
+
+  private long readVarint() throws IOException {
+    long value = 0;
+    for (int i = 0; i < MAX_VARINT_BYTES; i++) {
+      int b = in.read();
+      if (b < 0) {
+        throw new EOFException("the message ends inside a number");
+      }
+      value |= (long) (b & 0x7f) << (7 * i);
+      if (b < 0x80) {
+        return value;
+      }
+    }
+    throw new IOException("a number of more than %d bytes".formatted(MAX_VARINT_BYTES));
+  }
+
+  private void writeVarint(long value) {
+    long rest = value;
+    while ((rest & ~0x7fL) != 0) {
+      header.write((int) (rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    header.write((int) rest);
+  }
+}

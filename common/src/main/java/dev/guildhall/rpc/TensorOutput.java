@@ -1,0 +1,96 @@
+package dev.guildhall.rpc;
+
+import com.google.protobuf.MessageLite;
+import io.grpc.Drainable;
+import io.grpc.KnownLength;
+import io.netty.buffer.ByteBuf;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+
+/**
+ * One message being sent: a prefix of header bytes, then the payload.
+ *
+ * <p>Holds a reference to the payload until it is closed, which gRPC does when the message is
+ * written. Used by one thread.
+ */
+final class TensorOutput extends InputStream implements Drainable, KnownLength {
+  /** Scratch between direct memory and gRPC's framer, which takes arrays only. */
+  private static final int CHUNK_BYTES = 64 << 10;
+
+  private static final ThreadLocal<byte[]> CHUNK =
+      ThreadLocal.withInitial(() -> new byte[CHUNK_BYTES]);
+
+  private final MessageLite header;
+  private final byte[] prefix;
+  private final ByteBuf payload;
+  private int prefixRead;
+  private boolean closed;
+
+  /** Takes over one reference to the payload. */
+  TensorOutput(MessageLite header, byte[] prefix, ByteBuf payload) {
+    this.header = header;
+    this.prefix = prefix;
+    this.payload = payload;
+  }
+
+  MessageLite header() {
+    return header;
+  }
+
+  /** The payload with a reference for the caller. */
+  ByteBuf retainedPayload() {
+    return payload.retainedSlice();
+  }
+
+  @Override
+  public int available() {
+    return prefix.length - prefixRead + payload.readableBytes();
+  }
+
+  @Override
+  public int drainTo(OutputStream target) throws IOException {
+    int total = available();
+    target.write(prefix, prefixRead, prefix.length - prefixRead);
+    prefixRead = prefix.length;
+    byte[] chunk = CHUNK.get();
+    while (payload.isReadable()) {
+      int step = Math.min(chunk.length, payload.readableBytes());
+      payload.readBytes(chunk, 0, step);
+      target.write(chunk, 0, step);
+    }
+    return total;
+  }
+
+  @Override
+  public int read() {
+    if (prefixRead < prefix.length) {
+      return prefix[prefixRead++] & 0xff;
+    }
+    return payload.isReadable() ? payload.readUnsignedByte() : -1;
+  }
+
+  @Override
+  public int read(byte[] target, int offset, int length) {
+    if (length == 0) {
+      return 0;
+    }
+    if (prefixRead < prefix.length) {
+      int step = Math.min(length, prefix.length - prefixRead);
+      System.arraycopy(prefix, prefixRead, target, offset, step);
+      prefixRead += step;
+      return step;
+    }
+    int step = Math.min(length, payload.readableBytes());
+    payload.readBytes(target, offset, step);
+    return step == 0 ? -1 : step;
+  }
+
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      payload.release();
+    }
+  }
+}

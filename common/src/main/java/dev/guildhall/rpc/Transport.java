@@ -1,0 +1,109 @@
+package dev.guildhall.rpc;
+
+import io.grpc.ManagedChannel;
+import io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.NettyServerBuilder;
+import io.netty.channel.Channel;
+import io.netty.channel.EventLoopGroup;
+import io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.netty.channel.ServerChannel;
+import io.netty.channel.epoll.Epoll;
+import io.netty.channel.epoll.EpollDomainSocketChannel;
+import io.netty.channel.epoll.EpollIoHandler;
+import io.netty.channel.epoll.EpollServerSocketChannel;
+import io.netty.channel.epoll.EpollSocketChannel;
+import io.netty.channel.nio.NioIoHandler;
+import io.netty.channel.socket.nio.NioServerSocketChannel;
+import io.netty.channel.socket.nio.NioSocketChannel;
+import io.netty.util.concurrent.DefaultThreadFactory;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * The event loops of a process, and servers and channels on them.
+ *
+ * <p>Everything shares one group of loops and a direct executor, so that a request that comes in on
+ * a loop can go out on the same one without changing threads; handlers must not block.
+ */
+public final class Transport implements AutoCloseable {
+  /** Large enough that one tensor of a batch does not wait for the other side's window. */
+  private static final int FLOW_CONTROL_WINDOW_BYTES = 4 << 20;
+
+  private final EventLoopGroup loops;
+  private final int maxMessageBytes;
+
+  /**
+   * @param threads event loops
+   * @param maxMessageBytes largest message taken from a peer
+   */
+  public Transport(int threads, int maxMessageBytes) {
+    DefaultThreadFactory factory = new DefaultThreadFactory("guildhall-io", true);
+    this.loops =
+        new MultiThreadIoEventLoopGroup(
+            threads,
+            factory,
+            Epoll.isAvailable() ? EpollIoHandler.newFactory() : NioIoHandler.newFactory());
+    this.maxMessageBytes = maxMessageBytes;
+  }
+
+  /** For timers; tasks run on an event loop and must not block. */
+  public ScheduledExecutorService timer() {
+    return loops;
+  }
+
+  public int maxMessageBytes() {
+    return maxMessageBytes;
+  }
+
+  /** A server for a port of every local address; port 0 picks a free one. */
+  public NettyServerBuilder server(int port) {
+    return NettyServerBuilder.forAddress(new InetSocketAddress(port))
+        .bossEventLoopGroup(loops)
+        .workerEventLoopGroup(loops)
+        .channelType(serverChannelType())
+        .directExecutor()
+        .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
+        .maxInboundMessageSize(maxMessageBytes);
+  }
+
+  /**
+   * A channel to one server.
+   *
+   * @param target {@code host:port} or {@code unix:///path}
+   */
+  public ManagedChannel channel(String target) {
+    boolean domainSocket = target.startsWith("unix:");
+    return NettyChannelBuilder.forTarget(target)
+        .eventLoopGroup(loops)
+        .channelType(
+            channelType(domainSocket), domainSocket ? UNIX_ADDRESS : InetSocketAddress.class)
+        .directExecutor()
+        .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
+        .maxInboundMessageSize(maxMessageBytes)
+        // gRPC's retry keeps messages it has sent; ours borrow pooled memory.
+        .disableRetry()
+        .usePlaintext()
+        .build();
+  }
+
+  private static final Class<? extends SocketAddress> UNIX_ADDRESS =
+      io.netty.channel.unix.DomainSocketAddress.class;
+
+  private static Class<? extends ServerChannel> serverChannelType() {
+    return Epoll.isAvailable() ? EpollServerSocketChannel.class : NioServerSocketChannel.class;
+  }
+
+  private static Class<? extends Channel> channelType(boolean domainSocket) {
+    if (domainSocket) {
+      return EpollDomainSocketChannel.class;
+    }
+    return Epoll.isAvailable() ? EpollSocketChannel.class : NioSocketChannel.class;
+  }
+
+  @Override
+  public void close() {
+    loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).awaitUninterruptibly(3, TimeUnit.SECONDS);
+  }
+}

@@ -1,0 +1,99 @@
+package dev.guildhall.safetensors;
+
+import com.google.gson.JsonArray;
+import com.google.gson.JsonObject;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.Map;
+
+/** Writes .safetensors files. */
+public final class SafetensorsWriter {
+  private static final int ALIGNMENT = 8;
+
+  /** A buffer view of a segment is limited to 2 GiB. */
+  private static final long CHUNK_BYTES = 1L << 30;
+
+  private SafetensorsWriter() {}
+
+  /**
+   * Writes a file, which appears under its name only when it is whole.
+   *
+   * @param tensors by name; written in this order
+   */
+  public static void write(
+      Path path, Map<String, StoredTensor> tensors, Map<String, String> metadata)
+      throws IOException {
+    Path partial = path.resolveSibling(path.getFileName() + ".partial");
+    try (FileChannel channel =
+        FileChannel.open(
+            partial,
+            StandardOpenOption.CREATE,
+            StandardOpenOption.TRUNCATE_EXISTING,
+            StandardOpenOption.WRITE)) {
+      writeFully(channel, header(tensors, metadata));
+      for (StoredTensor tensor : tensors.values()) {
+        writeData(channel, tensor);
+      }
+    } catch (IOException e) {
+      Files.deleteIfExists(partial);
+      throw e;
+    }
+    Files.move(partial, path, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.ATOMIC_MOVE);
+  }
+
+  private static ByteBuffer header(
+      Map<String, StoredTensor> tensors, Map<String, String> metadata) {
+    JsonObject header = new JsonObject();
+    if (!metadata.isEmpty()) {
+      JsonObject object = new JsonObject();
+      metadata.forEach(object::addProperty);
+      header.add("__metadata__", object);
+    }
+    long offset = 0;
+    for (Map.Entry<String, StoredTensor> entry : tensors.entrySet()) {
+      StoredTensor tensor = entry.getValue();
+      long end = offset + tensor.data().byteSize();
+      JsonObject object = new JsonObject();
+      object.addProperty("dtype", tensor.dtype().safetensorsName());
+      JsonArray shape = new JsonArray();
+      tensor.shape().forEach(shape::add);
+      object.add("shape", shape);
+      JsonArray offsets = new JsonArray();
+      offsets.add(offset);
+      offsets.add(end);
+      object.add("data_offsets", offsets);
+      header.add(entry.getKey(), object);
+      offset = end;
+    }
+    byte[] json = header.toString().getBytes(StandardCharsets.UTF_8);
+    int padded = Math.ceilDiv(json.length, ALIGNMENT) * ALIGNMENT;
+    ByteBuffer bytes =
+        ByteBuffer.allocate(Long.BYTES + padded).order(ByteOrder.LITTLE_ENDIAN).putLong(padded);
+    bytes.put(json);
+    while (bytes.hasRemaining()) {
+      bytes.put((byte) ' ');
+    }
+    return bytes.flip();
+  }
+
+  private static void writeData(FileChannel channel, StoredTensor tensor) throws IOException {
+    long bytes = tensor.data().byteSize();
+    for (long done = 0; done < bytes; done += CHUNK_BYTES) {
+      long step = Math.min(CHUNK_BYTES, bytes - done);
+      writeFully(channel, tensor.data().asSlice(done, step).asByteBuffer());
+    }
+  }
+
+  private static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {
+    while (bytes.hasRemaining()) {
+      channel.write(bytes);
+    }
+  }
+}

@@ -1,0 +1,5 @@
+/** Reading and writing .safetensors files. */
+@NullMarked
+package dev.guildhall.safetensors;
+
+import org.jspecify.annotations.NullMarked;

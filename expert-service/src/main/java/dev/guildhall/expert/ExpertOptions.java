@@ -1,0 +1,17 @@
+package dev.guildhall.expert;
+
+import dev.guildhall.onnx.Device;
+import dev.guildhall.repository.ExpertParallel;
+
+/**
+ * How an expert service is set up.
+ *
+ * @param slice the experts it hosts
+ * @param device where they compute
+ * @param workers threads that compute
+ * @param maxQueuedRows beyond them batches are refused
+ */
+public record ExpertOptions(ExpertParallel slice, Device device, int workers, int maxQueuedRows) {
+
+  public static final int DEFAULT_PORT = 8101;
+}

@@ -1,0 +1,78 @@
+package dev.guildhall.expert;
+
+import dev.guildhall.expert.batching.ComputePool;
+import dev.guildhall.expert.exchange.ExpertEndpoint;
+import dev.guildhall.metrics.MetricNames;
+import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.rpc.RpcServer;
+import io.grpc.ServerBuilder;
+import io.micrometer.core.instrument.Gauge;
+import io.micrometer.core.instrument.MeterRegistry;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+
+/** A running expert service, put together by hand from its rooms. */
+public final class ExpertServer implements AutoCloseable {
+  private static final Duration GRACE = Duration.ofSeconds(5);
+
+  private final LoadedExperts experts;
+  private final ComputePool pool;
+  private final RpcServer server;
+
+  private ExpertServer(LoadedExperts experts, ComputePool pool, RpcServer server) {
+    this.experts = experts;
+    this.pool = pool;
+    this.server = server;
+  }
+
+  /**
+   * Loads the experts and listens.
+   *
+   * @param builder of the gRPC server, on whichever transport
+   * @throws IOException if the port cannot be had
+   * @throws dev.guildhall.error.GuildhallException for a layer, a tensor or a device that is not
+   *     right
+   */
+  public static ExpertServer start(
+      ExpertOptions options,
+      LayerRepository repository,
+      ServerBuilder<?> builder,
+      MeterRegistry registry)
+      throws IOException {
+    LoadedExperts experts = LoadedExperts.load(repository, options.slice(), options.device());
+    ComputePool pool =
+        ComputePool.builder()
+            .workers(options.workers())
+            .maxQueuedRows(options.maxQueuedRows())
+            .listener(new ExpertMetrics(registry))
+            .start();
+    try {
+      RpcServer server =
+          RpcServer.start(
+              builder,
+              List.of(new ExpertEndpoint(experts.hostedBy(pool), pool, experts.describe())),
+              GRACE);
+      Gauge.builder(MetricNames.EXPERT_QUEUED_ROWS, pool, ComputePool::queuedRows)
+          .register(registry);
+      server.serving(true);
+      return new ExpertServer(experts, pool, server);
+    } catch (IOException | RuntimeException e) {
+      pool.close();
+      experts.close();
+      throw e;
+    }
+  }
+
+  public int port() {
+    return server.port();
+  }
+
+  /** Lets batches in progress finish within a few seconds, then stops everything. */
+  @Override
+  public void close() {
+    server.close();
+    pool.close();
+    experts.close();
+  }
+}

@@ -1,0 +1,195 @@
+package dev.guildhall.expert.exchange;
+
+import static dev.guildhall.error.GuildhallException.invalidArgument;
+
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.expert.batching.BatchCompletion;
+import dev.guildhall.expert.batching.ComputePool;
+import dev.guildhall.expert.batching.RowBatch;
+import dev.guildhall.proto.DType;
+import dev.guildhall.proto.ExchangeRequest;
+import dev.guildhall.proto.ExchangeResponse;
+import dev.guildhall.rpc.Buffers;
+import dev.guildhall.rpc.Statuses;
+import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorWriter;
+import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.StreamObserver;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/**
+ * One router's exchange stream: batches go to the compute pool as they come, and back by id as they
+ * finish.
+ *
+ * <p>Requests come on the stream's event loop, completions on the pool's workers. No more than
+ * {@link #MAX_IN_FLIGHT} batches are read before earlier ones are answered.
+ */
+final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequest>> {
+  private static final int MAX_IN_FLIGHT = 1024;
+
+  private final HostedExperts experts;
+  private final ComputePool pool;
+  private final ServerCallStreamObserver<TensorMessage<ExchangeResponse>> responses;
+  private final TensorWriter<ExchangeResponse> writer;
+  private final Map<Long, RowBatch> inFlight = new ConcurrentHashMap<>();
+
+  /** Batches not yet answered, and one for the router's half until it is closed. */
+  private final AtomicInteger open = new AtomicInteger(1);
+
+  ExchangeSession(
+      HostedExperts experts,
+      ComputePool pool,
+      ServerCallStreamObserver<TensorMessage<ExchangeResponse>> responses) {
+    this.experts = experts;
+    this.pool = pool;
+    this.responses = responses;
+    this.writer = new TensorWriter<>(responses);
+    responses.disableAutoRequest();
+    responses.setOnReadyHandler(writer::drain);
+    responses.setOnCancelHandler(this::cancelAll);
+    responses.request(MAX_IN_FLIGHT);
+  }
+
+  @Override
+  public void onNext(TensorMessage<ExchangeRequest> request) {
+    long batchId = request.header().getBatchId();
+    if (request.header().getCancel()) {
+      request.close();
+      RowBatch batch = inFlight.get(batchId);
+      if (batch != null) {
+        batch.cancel();
+      }
+      responses.request(1);
+      return;
+    }
+    open.incrementAndGet();
+    ByteBuf in = request.takePayload();
+    ByteBuf out = Buffers.allocate(in.readableBytes());
+    Completion completion = new Completion(batchId, in, out);
+    try {
+      RowBatch batch = toBatch(request.header(), in, out, completion);
+      if (inFlight.putIfAbsent(batchId, batch) != null) {
+        throw invalidArgument("batch_id %d is in flight already".formatted(batchId));
+      }
+      submit(batchId, batch);
+    } catch (RuntimeException e) {
+      completion.refused(e);
+    }
+  }
+
+  private void submit(long batchId, RowBatch batch) {
+    try {
+      pool.submit(batch);
+    } catch (RuntimeException e) {
+      inFlight.remove(batchId);
+      throw e;
+    }
+  }
+
+  private RowBatch toBatch(
+      ExchangeRequest header, ByteBuf in, ByteBuf out, BatchCompletion completion) {
+    if (header.getDtype() != DType.DTYPE_FP32) {
+      throw invalidArgument("dtype is %s; allowed is DTYPE_FP32".formatted(header.getDtype()));
+    }
+    if (header.getTimeoutUs() <= 0) {
+      throw invalidArgument("timeout_us is %d; allowed is from 1".formatted(header.getTimeoutUs()));
+    }
+    if (header.getExpertsCount() == 0 || header.getExpertsCount() != header.getRowCountsCount()) {
+      throw invalidArgument(
+          "the batch names %d experts and %d row_counts; allowed is as many of both, from 1"
+              .formatted(header.getExpertsCount(), header.getRowCountsCount()));
+    }
+    HostedExperts.LayerExperts layer = experts.layer(header.getLayer());
+    List<RowBatch.Segment> segments = new ArrayList<>(header.getExpertsCount());
+    long rows = 0;
+    for (int i = 0; i < header.getExpertsCount(); i++) {
+      segments.add(
+          new RowBatch.Segment(layer.expert(header.getExperts(i)), header.getRowCounts(i)));
+      rows += header.getRowCounts(i);
+    }
+    long bytes = rows * layer.hiddenSize() * Float.BYTES;
+    if (in.readableBytes() != bytes) {
+      throw invalidArgument(
+          "rows has %d bytes; allowed is %d, for %d rows of hidden_size %d in fp32"
+              .formatted(in.readableBytes(), bytes, rows, layer.hiddenSize()));
+    }
+    long timeoutNanos = TimeUnit.MICROSECONDS.toNanos(header.getTimeoutUs());
+    long deadlineNanos = System.nanoTime() + Math.min(timeoutNanos, TimeUnit.HOURS.toNanos(1));
+    return new RowBatch(
+        segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, completion);
+  }
+
+  private void answer(TensorMessage<ExchangeResponse> response) {
+    writer.write(response);
+    responses.request(1);
+    closeOne();
+  }
+
+  private void closeOne() {
+    if (open.decrementAndGet() == 0) {
+      writer.complete();
+    }
+  }
+
+  private void cancelAll() {
+    writer.close();
+    inFlight.values().forEach(RowBatch::cancel);
+  }
+
+  @Override
+  public void onError(Throwable failure) {
+    cancelAll();
+  }
+
+  @Override
+  public void onCompleted() {
+    closeOne();
+  }
+
+  /** Owns a batch's memory until the batch has ended. */
+  private final class Completion implements BatchCompletion {
+    private final long batchId;
+    private final ByteBuf in;
+    private final ByteBuf out;
+
+    Completion(long batchId, ByteBuf in, ByteBuf out) {
+      this.batchId = batchId;
+      this.in = in;
+      this.out = out;
+    }
+
+    @Override
+    public void succeeded() {
+      inFlight.remove(batchId);
+      in.release();
+      ExchangeResponse header =
+          ExchangeResponse.newBuilder().setBatchId(batchId).setDtype(DType.DTYPE_FP32).build();
+      answer(new TensorMessage<>(header, out));
+    }
+
+    @Override
+    public void failed(GuildhallException failure) {
+      inFlight.remove(batchId);
+      refused(failure);
+    }
+
+    /** The batch never came to be in flight. */
+    void refused(RuntimeException failure) {
+      in.release();
+      out.release();
+      ExchangeResponse header =
+          ExchangeResponse.newBuilder()
+              .setBatchId(batchId)
+              .setError(Statuses.toError(failure))
+              .build();
+      answer(new TensorMessage<>(header, Unpooled.EMPTY_BUFFER));
+    }
+  }
+}

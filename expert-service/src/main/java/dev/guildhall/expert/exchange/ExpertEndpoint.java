@@ -1,0 +1,61 @@
+package dev.guildhall.expert.exchange;
+
+import dev.guildhall.expert.batching.ComputePool;
+import dev.guildhall.proto.DescribeRequest;
+import dev.guildhall.proto.DescribeResponse;
+import dev.guildhall.proto.ExchangeRequest;
+import dev.guildhall.proto.ExchangeResponse;
+import dev.guildhall.proto.ExpertServiceGrpc;
+import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorMethods;
+import io.grpc.BindableService;
+import io.grpc.ServerServiceDefinition;
+import io.grpc.ServiceDescriptor;
+import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.ServerCalls;
+import io.grpc.stub.StreamObserver;
+
+/**
+ * The gRPC service {@code guildhall.v1.ExpertService}. Runs on the event loops and does not block
+ * them; experts run on the pool's workers.
+ */
+public final class ExpertEndpoint implements BindableService {
+  private final HostedExperts experts;
+  private final ComputePool pool;
+  private final DescribeResponse description;
+
+  /**
+   * @param description what {@code Describe} answers
+   */
+  public ExpertEndpoint(HostedExperts experts, ComputePool pool, DescribeResponse description) {
+    this.experts = experts;
+    this.pool = pool;
+    this.description = description;
+  }
+
+  @Override
+  public ServerServiceDefinition bindService() {
+    ServiceDescriptor generated = ExpertServiceGrpc.getServiceDescriptor();
+    return ServerServiceDefinition.builder(
+            ServiceDescriptor.newBuilder(generated.getName())
+                .setSchemaDescriptor(generated.getSchemaDescriptor())
+                .addMethod(ExpertServiceGrpc.getDescribeMethod())
+                .addMethod(TensorMethods.EXCHANGE)
+                .build())
+        .addMethod(
+            ExpertServiceGrpc.getDescribeMethod(), ServerCalls.asyncUnaryCall(this::describe))
+        .addMethod(TensorMethods.EXCHANGE, ServerCalls.asyncBidiStreamingCall(this::exchange))
+        .build();
+  }
+
+  private void describe(DescribeRequest request, StreamObserver<DescribeResponse> responses) {
+    responses.onNext(description);
+    responses.onCompleted();
+  }
+
+  private StreamObserver<TensorMessage<ExchangeRequest>> exchange(
+      StreamObserver<TensorMessage<ExchangeResponse>> responses) {
+    return new ExchangeSession(
+        experts, pool, (ServerCallStreamObserver<TensorMessage<ExchangeResponse>>) responses);
+  }
+}

@@ -1,0 +1,36 @@
+package dev.guildhall.router;
+
+import java.time.Duration;
+import java.util.List;
+
+/**
+ * How a router is set up.
+ *
+ * @param experts targets of expert services: {@code host:port}, {@code dns:///name:port} or {@code
+ *     unix:///path}
+ * @param port gRPC; 0 picks a free one
+ * @param maxTokensInFlight beyond them requests are refused
+ * @param maxBatchBytes rows of one batch to a replica; larger ones are split
+ * @param defaultTimeout of a request that brings no deadline
+ * @param lookupInterval between look-ups of {@code dns:///} names
+ */
+public record RouterOptions(
+    List<String> experts,
+    int port,
+    long maxTokensInFlight,
+    int maxBatchBytes,
+    Duration defaultTimeout,
+    Duration lookupInterval) {
+
+  public static final int DEFAULT_PORT = 8001;
+
+  public RouterOptions {
+    experts = List.copyOf(experts);
+  }
+
+  /** The defaults, for some targets and a port. */
+  public static RouterOptions of(List<String> experts, int port) {
+    return new RouterOptions(
+        experts, port, 1 << 20, 1 << 20, Duration.ofSeconds(30), Duration.ofSeconds(5));
+  }
+}

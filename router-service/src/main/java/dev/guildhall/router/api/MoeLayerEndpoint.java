@@ -1,0 +1,193 @@
+package dev.guildhall.router.api;
+
+import dev.guildhall.proto.DescribeLayerRequest;
+import dev.guildhall.proto.DescribeLayerResponse;
+import dev.guildhall.proto.ExpertHosts;
+import dev.guildhall.proto.ForwardRequest;
+import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.proto.LayerSummary;
+import dev.guildhall.proto.ListLayersRequest;
+import dev.guildhall.proto.ListLayersResponse;
+import dev.guildhall.proto.MoeLayerConfig;
+import dev.guildhall.proto.MoeLayerServiceGrpc;
+import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.router.forward.ForwardJob;
+import dev.guildhall.router.forward.ForwardListener;
+import dev.guildhall.router.forward.ForwardResult;
+import dev.guildhall.router.forward.LayerForward;
+import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.replicas.LayerHosts;
+import dev.guildhall.router.replicas.Replica;
+import dev.guildhall.router.replicas.RoutingTable;
+import dev.guildhall.rpc.Statuses;
+import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorMethods;
+import io.grpc.BindableService;
+import io.grpc.Context;
+import io.grpc.Deadline;
+import io.grpc.ServerServiceDefinition;
+import io.grpc.ServiceDescriptor;
+import io.grpc.stub.ServerCallStreamObserver;
+import io.grpc.stub.ServerCalls;
+import io.grpc.stub.StreamObserver;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import java.util.function.Supplier;
+
+/**
+ * The gRPC service {@code guildhall.v1.MoeLayerService}. Runs on the event loops and does not block
+ * them.
+ */
+public final class MoeLayerEndpoint implements BindableService {
+  private final Map<String, ServedLayer> layers;
+  private final Map<String, MoeLayerConfig> configs;
+  private final ForwardTranslator translator;
+  private final LayerForward forward;
+  private final Supplier<RoutingTable> routes;
+  private final Duration defaultTimeout;
+
+  /**
+   * @param configs of the same layers, as their layer.json says
+   * @param defaultTimeout of a request that brings no deadline
+   */
+  public MoeLayerEndpoint(
+      Map<String, ServedLayer> layers,
+      Map<String, MoeLayerConfig> configs,
+      LayerForward forward,
+      Supplier<RoutingTable> routes,
+      Duration defaultTimeout) {
+    this.layers = Map.copyOf(layers);
+    this.configs = Map.copyOf(configs);
+    this.translator = new ForwardTranslator(layers);
+    this.forward = forward;
+    this.routes = routes;
+    this.defaultTimeout = defaultTimeout;
+  }
+
+  @Override
+  public ServerServiceDefinition bindService() {
+    ServiceDescriptor generated = MoeLayerServiceGrpc.getServiceDescriptor();
+    return ServerServiceDefinition.builder(
+            ServiceDescriptor.newBuilder(generated.getName())
+                .setSchemaDescriptor(generated.getSchemaDescriptor())
+                .addMethod(TensorMethods.FORWARD)
+                .addMethod(TensorMethods.FORWARD_STREAM)
+                .addMethod(MoeLayerServiceGrpc.getListLayersMethod())
+                .addMethod(MoeLayerServiceGrpc.getDescribeLayerMethod())
+                .build())
+        .addMethod(TensorMethods.FORWARD, ServerCalls.asyncUnaryCall(this::forward))
+        .addMethod(
+            TensorMethods.FORWARD_STREAM, ServerCalls.asyncBidiStreamingCall(this::forwardStream))
+        .addMethod(
+            MoeLayerServiceGrpc.getListLayersMethod(),
+            ServerCalls.asyncUnaryCall(
+                (request, responses) -> answer(request, responses, this::listLayers)))
+        .addMethod(
+            MoeLayerServiceGrpc.getDescribeLayerMethod(),
+            ServerCalls.asyncUnaryCall(
+                (request, responses) -> answer(request, responses, this::describeLayer)))
+        .build();
+  }
+
+  private void forward(
+      TensorMessage<ForwardRequest> request,
+      StreamObserver<TensorMessage<ForwardResponse>> observer) {
+    ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses =
+        (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) observer;
+    ForwardJob job;
+    try {
+      job = translator.toJob(request, deadlineNanos());
+    } catch (RuntimeException e) {
+      responses.onError(Statuses.toStatus(e).asRuntimeException());
+      return;
+    }
+    // Set before the start: an answer may come at once, and its stream must know who is gone.
+    CancelSwitch cancel = new CancelSwitch();
+    responses.setOnCancelHandler(cancel);
+    cancel.set(forward.start(job, new UnaryAnswer(request.header(), responses)));
+  }
+
+  private long deadlineNanos() {
+    Deadline deadline = Context.current().getDeadline();
+    long nanosLeft =
+        deadline == null ? defaultTimeout.toNanos() : deadline.timeRemaining(TimeUnit.NANOSECONDS);
+    return System.nanoTime() + nanosLeft;
+  }
+
+  private StreamObserver<TensorMessage<ForwardRequest>> forwardStream(
+      StreamObserver<TensorMessage<ForwardResponse>> responses) {
+    return new ForwardStream(
+        translator,
+        forward,
+        defaultTimeout,
+        (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses);
+  }
+
+  private static <Q, A> void answer(Q request, StreamObserver<A> responses, Function<Q, A> method) {
+    A response;
+    try {
+      response = method.apply(request);
+    } catch (RuntimeException e) {
+      responses.onError(Statuses.toStatus(e).asRuntimeException());
+      return;
+    }
+    responses.onNext(response);
+    responses.onCompleted();
+  }
+
+  private ListLayersResponse listLayers(ListLayersRequest request) {
+    RoutingTable table = routes.get();
+    return ListLayersResponse.newBuilder()
+        .addAllLayers(table.layers().values().stream().map(this::summary).toList())
+        .build();
+  }
+
+  private DescribeLayerResponse describeLayer(DescribeLayerRequest request) {
+    LayerHosts hosts = routes.get().layer(request.getLayer());
+    DescribeLayerResponse.Builder response =
+        DescribeLayerResponse.newBuilder()
+            .setSummary(summary(hosts))
+            .setConfig(configs.get(hosts.layer()));
+    List<List<Replica>> byExpert = hosts.byExpert();
+    for (int expert = 0; expert < byExpert.size(); expert++) {
+      response.addExperts(
+          ExpertHosts.newBuilder()
+              .setExpert(expert)
+              .addAllReplicas(byExpert.get(expert).stream().map(Replica::target).toList()));
+    }
+    return response.build();
+  }
+
+  private LayerSummary summary(LayerHosts hosts) {
+    LayerConfig config = layers.get(hosts.layer()).config();
+    return LayerSummary.newBuilder()
+        .setName(hosts.layer())
+        .setHiddenSize(config.hiddenSize())
+        .setNumExperts(config.numExperts())
+        .setK(config.k())
+        .setUseResidual(config.useResidual())
+        .setReady(hosts.complete())
+        .build();
+  }
+
+  private record UnaryAnswer(
+      ForwardRequest request, StreamObserver<TensorMessage<ForwardResponse>> responses)
+      implements ForwardListener {
+    @Override
+    public void succeeded(ForwardResult result) {
+      try (TensorMessage<ForwardResponse> response =
+          ForwardTranslator.toResponse(request, result)) {
+        responses.onNext(response);
+      }
+      responses.onCompleted();
+    }
+
+    @Override
+    public void failed(Throwable failure) {
+      responses.onError(Statuses.toStatus(failure).asRuntimeException());
+    }
+  }
+}

@@ -1,0 +1,217 @@
+package dev.guildhall.router.exchange;
+
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.proto.ExchangeRequest;
+import dev.guildhall.proto.ExchangeResponse;
+import dev.guildhall.rpc.Statuses;
+import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.rpc.TensorWriter;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.Status;
+import io.grpc.stub.ClientCallStreamObserver;
+import io.grpc.stub.ClientCalls;
+import io.grpc.stub.ClientResponseObserver;
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One exchange stream to one replica: many batches in flight by id, until either side ends it.
+ *
+ * <p>Any thread may send and cancel. Deadlines and repetition are the caller's: a batch that is not
+ * cancelled waits as long as the stream lives.
+ */
+public final class ExchangeStream {
+  /** Lets one tensor be written while the next is already handed over. */
+  private static final int READY_THRESHOLD_BYTES = 1 << 20;
+
+  /** Hears of the stream's life, on an event loop. */
+  public interface Listener {
+    /** The stream takes batches now. Called at most once, before {@link #closed}. */
+    void opened(ExchangeStream stream);
+
+    /** The stream is over; every batch in flight has been told. Called once. */
+    void closed(Status status);
+  }
+
+  private record InFlight(int rows, long expectedBytes, BatchReply reply) {}
+
+  private final String replica;
+  private final Map<Long, InFlight> inFlight = new ConcurrentHashMap<>();
+  private final AtomicLong lastBatchId = new AtomicLong();
+  private final AtomicLong outstandingRows = new AtomicLong();
+  private final ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call;
+  private final TensorWriter<ExchangeRequest> writer;
+  private volatile @Nullable Status closed;
+
+  private ExchangeStream(
+      String replica, ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call) {
+    this.replica = replica;
+    this.call = call;
+    this.writer = new TensorWriter<>(call);
+  }
+
+  /**
+   * Opens a stream; the listener is given it when it takes batches.
+   *
+   * @param replica its name in messages
+   */
+  public static void open(Channel channel, String replica, Listener listener) {
+    ClientCalls.asyncBidiStreamingCall(
+        channel.newCall(
+            TensorMethods.EXCHANGE,
+            CallOptions.DEFAULT.withOnReadyThreshold(READY_THRESHOLD_BYTES)),
+        new Responses(replica, listener));
+  }
+
+  /** Rows sent and not yet answered. */
+  public long outstandingRows() {
+    return outstandingRows.get();
+  }
+
+  /**
+   * Sends a batch.
+   *
+   * @param header everything but the batch id
+   * @param rows [rowCount, H]; ownership is transferred
+   * @return the batch's id on this stream, for {@link #cancel}
+   */
+  public long send(ExchangeRequest.Builder header, ByteBuf rows, int rowCount, BatchReply reply) {
+    long batchId = lastBatchId.incrementAndGet();
+    inFlight.put(batchId, new InFlight(rowCount, rows.readableBytes(), reply));
+    outstandingRows.addAndGet(rowCount);
+    writer.write(new TensorMessage<>(header.setBatchId(batchId).build(), rows));
+    Status status = closed;
+    if (status != null && remove(batchId) != null) {
+      reply.failed(lost(status));
+    }
+    return batchId;
+  }
+
+  /** Gives a batch up: its reply is not called any more. Does nothing once it was answered. */
+  public void cancel(long batchId) {
+    if (remove(batchId) != null) {
+      ExchangeRequest cancel =
+          ExchangeRequest.newBuilder().setBatchId(batchId).setCancel(true).build();
+      writer.write(new TensorMessage<>(cancel, Unpooled.EMPTY_BUFFER));
+    }
+  }
+
+  /** Ends the stream from this side; batches in flight fail as if the replica were lost. */
+  public void abort() {
+    call.cancel("the router ends the stream", null);
+  }
+
+  private @Nullable InFlight remove(long batchId) {
+    InFlight batch = inFlight.remove(batchId);
+    if (batch != null) {
+      outstandingRows.addAndGet(-batch.rows);
+    }
+    return batch;
+  }
+
+  private void answered(TensorMessage<ExchangeResponse> response) {
+    InFlight batch = remove(response.header().getBatchId());
+    if (batch == null) {
+      response.close(); // Cancelled meanwhile.
+    } else if (response.header().hasError()) {
+      response.close();
+      batch.reply.failed(Statuses.toException(response.header().getError()));
+    } else if (response.payload().readableBytes() != batch.expectedBytes) {
+      response.close();
+      batch.reply.failed(wrongSize(response.payload().readableBytes(), batch.expectedBytes));
+    } else {
+      batch.reply.succeeded(response.takePayload());
+    }
+  }
+
+  private void finished(Status status) {
+    closed = status;
+    writer.close();
+    for (Long batchId : List.copyOf(inFlight.keySet())) {
+      InFlight batch = remove(batchId);
+      if (batch != null) {
+        batch.reply.failed(lost(status));
+      }
+    }
+  }
+
+  private GuildhallException lost(Status status) {
+    String reason = status.getDescription();
+    return new GuildhallException(
+        ErrorCode.UNAVAILABLE,
+        "replica %s was lost: %s"
+            .formatted(replica, reason == null ? status.getCode().name() : reason),
+        status.getCause());
+  }
+
+  private GuildhallException wrongSize(int bytes, long expected) {
+    return new GuildhallException(
+        ErrorCode.INTERNAL,
+        "replica %s answered %d bytes where %d were due".formatted(replica, bytes, expected));
+  }
+
+  /** The receiving half, which makes the stream once gRPC hands over the sending half. */
+  private static final class Responses
+      implements ClientResponseObserver<
+          TensorMessage<ExchangeRequest>, TensorMessage<ExchangeResponse>> {
+    private final String replica;
+    private final Listener listener;
+    private @Nullable ExchangeStream stream;
+    private boolean opened;
+
+    Responses(String replica, Listener listener) {
+      this.replica = replica;
+      this.listener = listener;
+    }
+
+    @Override
+    public void beforeStart(ClientCallStreamObserver<TensorMessage<ExchangeRequest>> requests) {
+      ExchangeStream starting = new ExchangeStream(replica, requests);
+      stream = starting;
+      requests.setOnReadyHandler(() -> onReady(starting));
+    }
+
+    private void onReady(ExchangeStream ready) {
+      if (!opened) {
+        opened = true;
+        listener.opened(ready);
+      }
+      ready.writer.drain();
+    }
+
+    @Override
+    public void onNext(TensorMessage<ExchangeResponse> response) {
+      requireStream().answered(response);
+    }
+
+    @Override
+    public void onError(Throwable failure) {
+      end(Status.fromThrowable(failure));
+    }
+
+    @Override
+    public void onCompleted() {
+      end(Status.UNAVAILABLE.withDescription("the replica ended the stream"));
+    }
+
+    private void end(Status status) {
+      requireStream().finished(status);
+      listener.closed(status);
+    }
+
+    private ExchangeStream requireStream() {
+      if (stream == null) {
+        throw new IllegalStateException("gRPC answered a call that was not started");
+      }
+      return stream;
+    }
+  }
+}

@@ -1,0 +1,21 @@
+package dev.guildhall.router.forward;
+
+import dev.guildhall.router.gate.NoiseSource;
+import dev.guildhall.router.gate.UsedTokens;
+import io.netty.buffer.ByteBuf;
+
+/**
+ * One request as its layer needs it.
+ *
+ * @param hiddenStates [tokens, H] fp32; ownership goes with the job
+ * @param training training mode: its capacity factor, and the gate's noise
+ * @param deadlineNanos on the clock of {@link System#nanoTime}
+ */
+public record ForwardJob(
+    ServedLayer layer,
+    int tokens,
+    ByteBuf hiddenStates,
+    boolean training,
+    UsedTokens usedTokens,
+    NoiseSource noise,
+    long deadlineNanos) {}

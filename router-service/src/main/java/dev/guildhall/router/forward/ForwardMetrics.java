@@ -1,0 +1,96 @@
+package dev.guildhall.router.forward;
+
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.metrics.MetricNames;
+import dev.guildhall.router.gate.Routing;
+import io.micrometer.core.instrument.Counter;
+import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.Timer;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
+
+/** What requests leave in the metrics. Thread-safe. */
+public final class ForwardMetrics {
+  private static final String LAYER = "layer";
+  private static final String OK = "OK";
+
+  private final MeterRegistry registry;
+  private final Map<String, LayerMeters> layers = new ConcurrentHashMap<>();
+  private final Map<String, Counter> requests = new ConcurrentHashMap<>();
+
+  public ForwardMetrics(MeterRegistry registry) {
+    this.registry = registry;
+  }
+
+  private record LayerMeters(
+      Timer duration, Timer fanOut, Counter tokens, Counter dropped, List<Counter> routes) {}
+
+  /** Passes on to the listener and counts what it hears. */
+  ForwardListener observe(ServedLayer layer, int tokens, ForwardListener listener) {
+    long startNanos = System.nanoTime();
+    return new ForwardListener() {
+      @Override
+      public void succeeded(ForwardResult result) {
+        LayerMeters meters = meters(layer);
+        meters.duration.record(System.nanoTime() - startNanos, TimeUnit.NANOSECONDS);
+        meters.fanOut.record(result.fanOutNanos(), TimeUnit.NANOSECONDS);
+        meters.tokens.increment(tokens);
+        count(meters, result.routing());
+        requests(layer.name(), OK).increment();
+        listener.succeeded(result);
+      }
+
+      @Override
+      public void failed(Throwable failure) {
+        ErrorCode code =
+            failure instanceof GuildhallException known ? known.code() : ErrorCode.INTERNAL;
+        requests(layer.name(), code.name()).increment();
+        listener.failed(failure);
+      }
+    };
+  }
+
+  private static void count(LayerMeters meters, Routing routing) {
+    meters.dropped.increment(routing.droppedRoutes());
+    long[] counts = routing.expCounts();
+    for (int expert = 0; expert < counts.length; expert++) {
+      if (counts[expert] > 0) {
+        meters.routes.get(expert).increment(counts[expert]);
+      }
+    }
+  }
+
+  private Counter requests(String layer, String status) {
+    return requests.computeIfAbsent(
+        layer + ' ' + status,
+        key -> registry.counter(MetricNames.REQUESTS, LAYER, layer, "status", status));
+  }
+
+  private LayerMeters meters(ServedLayer layer) {
+    String name = layer.name();
+    LayerMeters known = layers.get(name);
+    return known != null ? known : layers.computeIfAbsent(name, key -> register(layer));
+  }
+
+  private LayerMeters register(ServedLayer layer) {
+    String name = layer.name();
+    return new LayerMeters(
+        timer(MetricNames.REQUEST_DURATION, name),
+        timer(MetricNames.FAN_OUT_DURATION, name),
+        registry.counter(MetricNames.TOKENS, LAYER, name),
+        registry.counter(MetricNames.DROPPED_ROUTES, LAYER, name),
+        IntStream.range(0, layer.config().numExperts())
+            .mapToObj(expert ->
+                registry.counter(
+                    MetricNames.ROUTES, LAYER, name, "expert", Integer.toString(expert)))
+            .toList());
+  }
+
+  private Timer timer(String name, String layer) {
+    return Timer.builder(name).tag(LAYER, layer).publishPercentileHistogram().register(registry);
+  }
+}

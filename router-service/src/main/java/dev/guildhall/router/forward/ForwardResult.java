@@ -1,0 +1,12 @@
+package dev.guildhall.router.forward;
+
+import dev.guildhall.router.gate.Routing;
+import io.netty.buffer.ByteBuf;
+
+/**
+ * What a layer answers.
+ *
+ * @param fanOutNanos from the first batch sent to the last one back
+ * @param output [tokens, H] fp32; ownership goes with the result
+ */
+public record ForwardResult(Routing routing, long fanOutNanos, ByteBuf output) {}

@@ -1,0 +1,124 @@
+package dev.guildhall.router.forward;
+
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.router.admission.TokenBudget;
+import dev.guildhall.router.replicas.RoutingTable;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Takes requests in and sends each its way: admission, the deadline, where it computes, what it
+ * leaves in the metrics. Thread-safe; {@link #start} does not block.
+ */
+public final class LayerForward {
+  /** Below this a hop to another thread costs more than the gate, the gather and the combine. */
+  private static final int INLINE_BYTES = 64 << 10;
+
+  private final Supplier<RoutingTable> routes;
+  private final TokenBudget budget;
+  private final int maxBatchBytes;
+  private final ScheduledExecutorService timer;
+  private final Executor workers;
+  private final ForwardMetrics metrics;
+
+  /**
+   * @param maxBatchBytes rows of one batch; larger ones are split, so that compute starts early
+   * @param timer runs deadlines
+   * @param workers compute large requests, so that event loops stay free
+   */
+  public LayerForward(
+      Supplier<RoutingTable> routes,
+      TokenBudget budget,
+      int maxBatchBytes,
+      ScheduledExecutorService timer,
+      Executor workers,
+      ForwardMetrics metrics) {
+    this.routes = routes;
+    this.budget = budget;
+    this.maxBatchBytes = maxBatchBytes;
+    this.timer = timer;
+    this.workers = workers;
+    this.metrics = metrics;
+  }
+
+  /**
+   * Starts a request; it ends with the listener being told, at the latest when its deadline passes.
+   *
+   * @param job its hidden states are given back whatever happens
+   * @return gives the request up when it is run: what waits for it is cancelled, and the listener
+   *     hears CANCELLED
+   */
+  public Runnable start(ForwardJob job, ForwardListener listener) {
+    String layer = job.layer().name();
+    ForwardListener observed = metrics.observe(job.layer(), job.tokens(), listener);
+    try {
+      budget.acquire(job.tokens());
+    } catch (GuildhallException e) {
+      job.hiddenStates().release();
+      observed.failed(e);
+      return () -> {};
+    }
+    int bytes = job.hiddenStates().readableBytes();
+    Executor executor = bytes <= INLINE_BYTES ? Runnable::run : workers;
+    int rowBytes = job.layer().config().hiddenSize() * Float.BYTES;
+    Admitted admitted = new Admitted(job.tokens(), observed);
+    ForwardCall call =
+        new ForwardCall(
+            job,
+            routes.get().layer(layer),
+            Math.max(1, maxBatchBytes / rowBytes),
+            executor,
+            admitted);
+    admitted.deadline =
+        timer.schedule(
+            () -> call.fail(deadlinePassed(layer)),
+            job.deadlineNanos() - System.nanoTime(),
+            TimeUnit.NANOSECONDS);
+    executor.execute(call::run);
+    return () ->
+        call.fail(new GuildhallException(ErrorCode.CANCELLED, "the caller gave the request up"));
+  }
+
+  private static GuildhallException deadlinePassed(String layer) {
+    return new GuildhallException(
+        ErrorCode.DEADLINE_EXCEEDED,
+        "layer %s: the experts did not answer before the deadline".formatted(layer));
+  }
+
+  /** Gives back what admission took, before the listener is told. */
+  private final class Admitted implements ForwardListener {
+    private final int tokens;
+    private final ForwardListener listener;
+    private volatile @Nullable ScheduledFuture<?> deadline;
+
+    Admitted(int tokens, ForwardListener listener) {
+      this.tokens = tokens;
+      this.listener = listener;
+    }
+
+    @Override
+    public void succeeded(ForwardResult result) {
+      giveBack();
+      listener.succeeded(result);
+    }
+
+    @Override
+    public void failed(Throwable failure) {
+      giveBack();
+      listener.failed(failure);
+    }
+
+    private void giveBack() {
+      ScheduledFuture<?> timeout = deadline;
+      if (timeout != null) {
+        timeout.cancel(false);
+      }
+      budget.release(tokens);
+    }
+  }
+}
