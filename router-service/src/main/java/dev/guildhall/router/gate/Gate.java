@@ -1,0 +1,131 @@
+package dev.guildhall.router.gate;
+
+import dev.guildhall.repository.LayerConfig;
+import java.util.Arrays;
+
+/**
+ * The gate of a layer after its projection: logits to routes, by the rules of DeepSpeed's
+ * top1gating, top2gating and topkgating (deepspeed/moe/sharded_moe.py). A pure function of its
+ * arguments; immutable, so that any thread may call it.
+ *
+ * <p>It differs from DeepSpeed where that depends on chance or on an assertion: used_token counts
+ * for every k, fewer tokens than min_capacity are fine, equal values go to the lower index.
+ */
+public final class Gate {
+  /** PyTorch's torch.finfo(float32).eps, below which DeepSpeed does not divide. */
+  private static final float EPSILON = 0x1p-23f;
+
+  private final int experts;
+  private final int k;
+  private final SlotRule slotRule;
+  private final Mode training;
+  private final Mode eval;
+
+  public Gate(LayerConfig config) {
+    experts = config.numExperts();
+    k = config.k();
+    slotRule = SlotRule.of(config);
+    training = Mode.of(config, true);
+    eval = Mode.of(config, false);
+  }
+
+  /** What training mode changes. */
+  private record Mode(ExpertPicker picker, Capacity capacity) {
+    static Mode of(LayerConfig config, boolean training) {
+      return new Mode(ExpertPicker.of(config, training), Capacity.of(config, training));
+    }
+  }
+
+  /**
+   * Decides the routes of one request.
+   *
+   * @param logits [tokens, E] row-major fp32
+   * @param noise asked only for the draws that matter
+   */
+  public Routing route(
+      float[] logits, int tokens, boolean training, UsedTokens usedTokens, NoiseSource noise) {
+    if (logits.length != tokens * experts) {
+      throw new IllegalArgumentException(
+          "logits has %d elements; allowed is tokens %d x experts %d"
+              .formatted(logits.length, tokens, experts));
+    }
+    usedTokens.checkTokens(tokens);
+    Mode mode = training ? this.training : eval;
+    GateSums sums = new GateSums(experts);
+    Choices choices = choose(mode.picker(), sums, logits, tokens, usedTokens, noise);
+    long[] expCounts = choices.countPerExpert(k);
+    float lAux = loss(sums, choices, expCounts);
+    int capacity = mode.capacity().of(tokens, expCounts);
+    int[] slot = slotRule.assign(choices, expCounts, capacity, noise);
+    float[] weight = weights(choices);
+    return new Routing(
+        tokens,
+        experts,
+        k,
+        choices.expert(),
+        slot,
+        weight,
+        capacity,
+        lAux,
+        expCounts,
+        dropped(expCounts, capacity));
+  }
+
+  private Choices choose(
+      ExpertPicker picker,
+      GateSums sums,
+      float[] logits,
+      int tokens,
+      UsedTokens usedTokens,
+      NoiseSource noise) {
+    Choices choices = Choices.none(tokens, experts, k);
+    int[] picked = new int[k];
+    for (int t = 0; t < tokens; t++) {
+      // Unused tokens count in the mean of the gates, as in DeepSpeed.
+      double[] gates = sums.next(logits, t);
+      if (!usedTokens.uses(t)) {
+        continue;
+      }
+      picker.pick(t, logits, gates, noise, picked);
+      for (int j = 0; j < k; j++) {
+        choices.expert()[j * tokens + t] = picked[j];
+        choices.gate()[j * tokens + t] = (float) gates[picked[j]];
+      }
+    }
+    return choices;
+  }
+
+  /** Over first choices for k of 1 and 2, over all of them beyond. */
+  private float loss(GateSums sums, Choices choices, long[] expCounts) {
+    return k == 2
+        ? sums.loadBalancingLoss(choices.countPerExpert(1), 1, choices.tokens())
+        : sums.loadBalancingLoss(expCounts, k, choices.tokens());
+  }
+
+  /** Makes the gate values combine weights, in place: normalised over the kept for k from 2. */
+  private float[] weights(Choices choices) {
+    float[] weight = choices.gate();
+    int tokens = choices.tokens();
+    for (int i = 0; i < weight.length; i++) {
+      if (choices.expert()[i] == Routing.NO_EXPERT) {
+        weight[i] = 0;
+      }
+    }
+    for (int t = 0; k > 1 && t < tokens; t++) {
+      float sum = 0;
+      for (int i = t; i < weight.length; i += tokens) {
+        sum += weight[i];
+      }
+      float divisor = Math.max(sum, EPSILON);
+      for (int i = t; i < weight.length; i += tokens) {
+        weight[i] /= divisor;
+      }
+    }
+    return weight;
+  }
+
+  private static int dropped(long[] expCounts, int capacity) {
+    return Math.toIntExact(
+        Arrays.stream(expCounts).map(count -> Math.max(0, count - capacity)).sum());
+  }
+}
