@@ -82,7 +82,7 @@ final class ExpertCommand implements Callable<Integer> {
           server.port(),
           metrics.port());
       Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port()));
-      Servers.awaitStop();
+      Servers.stopSignal().join();
     }
     return 0;
   }

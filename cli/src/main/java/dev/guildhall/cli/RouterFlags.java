@@ -6,6 +6,7 @@ import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Option;
@@ -70,12 +71,13 @@ final class RouterFlags {
   }
 
   /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */
-  static void serve(RouterServer server, Metrics metrics) throws InterruptedException {
+  static void serve(RouterServer server, Metrics metrics) {
     log.info("router listens on gRPC port {}, metrics on {}", server.port(), metrics.port());
-    server
-        .ready()
-        .thenRun(
-            () -> Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port())));
-    Servers.awaitStop();
+    CompletableFuture<Void> stop = Servers.stopSignal();
+    CompletableFuture.anyOf(server.ready(), stop).join();
+    if (!stop.isDone()) {
+      Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port()));
+    }
+    stop.join();
   }
 }

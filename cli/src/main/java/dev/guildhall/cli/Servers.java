@@ -1,6 +1,6 @@
 package dev.guildhall.cli;
 
-import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.CompletableFuture;
 
 /** What server commands have in common: saying that they are ready, and waiting for the end. */
 final class Servers {
@@ -17,21 +17,21 @@ final class Servers {
   }
 
   /**
-   * Returns when SIGTERM or SIGINT has come; the JVM then waits until the calling thread has closed
-   * what it opened.
+   * Completes when SIGTERM or SIGINT has come; the JVM then waits until the calling thread has
+   * closed what it opened.
    */
-  static void awaitStop() throws InterruptedException {
-    CountDownLatch stop = new CountDownLatch(1);
+  static CompletableFuture<Void> stopSignal() {
+    CompletableFuture<Void> stop = new CompletableFuture<>();
     Thread main = Thread.currentThread();
     Runtime.getRuntime()
         .addShutdownHook(
             new Thread(
                 () -> {
-                  stop.countDown();
+                  stop.complete(null);
                   joinQuietly(main);
                 },
                 "guildhall-stop"));
-    stop.await();
+    return stop;
   }
 
   private static void joinQuietly(Thread main) {

@@ -1,16 +1,17 @@
 package dev.guildhall.router;
 
+import static java.util.stream.Collectors.toMap;
+
 import dev.guildhall.onnx.ProjectionTensors;
-import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.forward.ServedLayers;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.projection.Projection;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -23,8 +24,7 @@ import org.slf4j.LoggerFactory;
 final class LoadedLayers implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(LoadedLayers.class);
 
-  private final Map<String, ServedLayer> served = new LinkedHashMap<>();
-  private final Map<String, MoeLayerConfig> protos = new LinkedHashMap<>();
+  private final List<ServedLayer> served = new ArrayList<>();
   private final List<LayerWeights> weights = new ArrayList<>();
 
   private LoadedLayers() {}
@@ -59,8 +59,7 @@ final class LoadedLayers implements AutoCloseable {
         new Projection(
             new ProjectionTensors(
                 tensors.gate(), coefficient, config.hiddenSize(), config.numExperts()));
-    served.put(layer.name(), new ServedLayer(layer.name(), config, projection, new Gate(config)));
-    protos.put(layer.name(), layer.proto());
+    served.add(new ServedLayer(layer.name(), layer.proto(), config, projection, new Gate(config)));
     if (config.useTutel()) {
       log.info(
           "layer {}: use_tutel asks for sparse dispatch, which is what Guildhall always does",
@@ -68,24 +67,17 @@ final class LoadedLayers implements AutoCloseable {
     }
   }
 
-  Map<String, ServedLayer> served() {
-    return served;
-  }
-
-  /** The layers' configurations as layer.json gives them. */
-  Map<String, MoeLayerConfig> protos() {
-    return protos;
+  ServedLayers served() {
+    return new ServedLayers(served);
   }
 
   Map<String, LayerConfig> configs() {
-    Map<String, LayerConfig> configs = new LinkedHashMap<>();
-    served.forEach((name, layer) -> configs.put(name, layer.config()));
-    return configs;
+    return served.stream().collect(toMap(ServedLayer::name, ServedLayer::config));
   }
 
   @Override
   public void close() {
-    served.values().forEach(ServedLayer::close);
+    served.forEach(ServedLayer::close);
     weights.forEach(LayerWeights::close);
   }
 }

@@ -98,8 +98,7 @@ public final class RouterServer implements AutoCloseable {
             workers,
             new ForwardMetrics(registry));
     MoeLayerEndpoint endpoint =
-        new MoeLayerEndpoint(
-            layers.served(), layers.protos(), forward, directory::table, options.defaultTimeout());
+        new MoeLayerEndpoint(layers.served(), forward, directory::table, options.defaultTimeout());
     RpcServer server = RpcServer.start(transport.server(options.port()), List.of(endpoint), GRACE);
     closing.push(server::close);
     bindGauges(registry, budget, directory);

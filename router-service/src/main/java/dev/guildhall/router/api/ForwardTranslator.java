@@ -2,7 +2,6 @@ package dev.guildhall.router.api;
 
 import static dev.guildhall.error.GuildhallException.invalidArgument;
 
-import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
@@ -10,6 +9,7 @@ import dev.guildhall.proto.Routes;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.forward.ServedLayers;
 import dev.guildhall.router.gate.Routing;
 import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
@@ -19,15 +19,14 @@ import dev.guildhall.tensor.DType;
 import dev.guildhall.tensor.Floats;
 import io.netty.buffer.ByteBuf;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.ThreadLocalRandom;
 
 /** Checks requests and turns them into jobs, and results into responses. Immutable. */
 final class ForwardTranslator {
-  private final Map<String, ServedLayer> layers;
+  private final ServedLayers layers;
 
-  ForwardTranslator(Map<String, ServedLayer> layers) {
-    this.layers = Map.copyOf(layers);
+  ForwardTranslator(ServedLayers layers) {
+    this.layers = layers;
   }
 
   /**
@@ -43,7 +42,7 @@ final class ForwardTranslator {
     ServedLayer layer;
     int tokens;
     try {
-      layer = layer(header.getLayer());
+      layer = layers.layer(header.getLayer());
       DType dtype = dtype(header.getDtype());
       tokens = tokens(header, layer.config().hiddenSize());
       checkBytes(request.payload(), (long) tokens * layer.config().hiddenSize(), dtype);
@@ -99,17 +98,6 @@ final class ForwardTranslator {
       routes.addWeight(routing.weight()[i]);
     }
     return routes.build();
-  }
-
-  private ServedLayer layer(String name) {
-    ServedLayer layer = layers.get(name);
-    if (layer == null) {
-      throw new GuildhallException(
-          ErrorCode.NOT_FOUND,
-          "layer is \"%s\"; there are: %s"
-              .formatted(name, String.join(", ", layers.keySet().stream().sorted().toList())));
-    }
-    return layer;
   }
 
   private static DType dtype(dev.guildhall.proto.DType dtype) {

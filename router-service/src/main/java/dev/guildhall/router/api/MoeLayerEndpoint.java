@@ -8,7 +8,6 @@ import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.LayerSummary;
 import dev.guildhall.proto.ListLayersRequest;
 import dev.guildhall.proto.ListLayersResponse;
-import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.router.forward.ForwardJob;
@@ -16,6 +15,7 @@ import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.forward.ServedLayers;
 import dev.guildhall.router.replicas.LayerHosts;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.router.replicas.RoutingTable;
@@ -32,7 +32,6 @@ import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -42,25 +41,21 @@ import java.util.function.Supplier;
  * them.
  */
 public final class MoeLayerEndpoint implements BindableService {
-  private final Map<String, ServedLayer> layers;
-  private final Map<String, MoeLayerConfig> configs;
+  private final ServedLayers layers;
   private final ForwardTranslator translator;
   private final LayerForward forward;
   private final Supplier<RoutingTable> routes;
   private final Duration defaultTimeout;
 
   /**
-   * @param configs of the same layers, as their layer.json says
    * @param defaultTimeout of a request that brings no deadline
    */
   public MoeLayerEndpoint(
-      Map<String, ServedLayer> layers,
-      Map<String, MoeLayerConfig> configs,
+      ServedLayers layers,
       LayerForward forward,
       Supplier<RoutingTable> routes,
       Duration defaultTimeout) {
-    this.layers = Map.copyOf(layers);
-    this.configs = Map.copyOf(configs);
+    this.layers = layers;
     this.translator = new ForwardTranslator(layers);
     this.forward = forward;
     this.routes = routes;
@@ -141,16 +136,18 @@ public final class MoeLayerEndpoint implements BindableService {
   private ListLayersResponse listLayers(ListLayersRequest request) {
     RoutingTable table = routes.get();
     return ListLayersResponse.newBuilder()
-        .addAllLayers(table.layers().values().stream().map(this::summary).toList())
+        .addAllLayers(
+            layers.all().stream().map(layer -> summary(layer, table.layer(layer.name()))).toList())
         .build();
   }
 
   private DescribeLayerResponse describeLayer(DescribeLayerRequest request) {
-    LayerHosts hosts = routes.get().layer(request.getLayer());
+    ServedLayer layer = layers.layer(request.getLayer());
+    LayerHosts hosts = routes.get().layer(layer.name());
     DescribeLayerResponse.Builder response =
         DescribeLayerResponse.newBuilder()
-            .setSummary(summary(hosts))
-            .setConfig(configs.get(hosts.layer()));
+            .setSummary(summary(layer, hosts))
+            .setConfig(layer.proto());
     List<List<Replica>> byExpert = hosts.byExpert();
     for (int expert = 0; expert < byExpert.size(); expert++) {
       response.addExperts(
@@ -161,10 +158,10 @@ public final class MoeLayerEndpoint implements BindableService {
     return response.build();
   }
 
-  private LayerSummary summary(LayerHosts hosts) {
-    LayerConfig config = layers.get(hosts.layer()).config();
+  private static LayerSummary summary(ServedLayer layer, LayerHosts hosts) {
+    LayerConfig config = layer.config();
     return LayerSummary.newBuilder()
-        .setName(hosts.layer())
+        .setName(layer.name())
         .setHiddenSize(config.hiddenSize())
         .setNumExperts(config.numExperts())
         .setK(config.k())

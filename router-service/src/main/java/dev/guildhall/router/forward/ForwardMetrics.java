@@ -59,7 +59,7 @@ public final class ForwardMetrics {
     long[] counts = routing.expCounts();
     for (int expert = 0; expert < counts.length; expert++) {
       if (counts[expert] > 0) {
-        meters.routes.get(expert).increment(counts[expert]);
+        meters.routes.get(expert).increment((double) counts[expert]);
       }
     }
   }

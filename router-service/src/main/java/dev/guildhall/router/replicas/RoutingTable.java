@@ -1,7 +1,7 @@
 package dev.guildhall.router.replicas;
 
-import dev.guildhall.error.ErrorCode;
-import dev.guildhall.error.GuildhallException;
+import static java.util.Objects.requireNonNull;
+
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
@@ -19,20 +19,9 @@ public record RoutingTable(long version, Map<String, LayerHosts> layers) {
     layers = Collections.unmodifiableMap(new TreeMap<>(layers));
   }
 
-  /**
-   * The hosts of one layer.
-   *
-   * @throws GuildhallException NOT_FOUND for a layer that this router does not serve
-   */
+  /** The hosts of one of the layers that the directory was made for. */
   public LayerHosts layer(String name) {
-    LayerHosts hosts = layers.get(name);
-    if (hosts == null) {
-      throw new GuildhallException(
-          ErrorCode.NOT_FOUND,
-          "no layer is called \"%s\"; there are: %s"
-              .formatted(name, String.join(", ", layers.keySet())));
-    }
-    return hosts;
+    return requireNonNull(layers.get(name), name);
   }
 
   /** Number of replicas that host something. */
