@@ -9,8 +9,9 @@ package dev.guildhall.expert.batching;
  * rows is cut so that every worker gets some, and the pieces get smaller towards the end, so that
  * workers finish together.
  *
- * @param min below this a run gets less out of a processor: from 16 to 32 rows on, reading the
- *     weights no longer counts
+ * @param min below this a run gets less out of a processor, since reading the weights counts. 64
+ *     rows of a 512/2048 MLP took two workers 1.78 ms in blocks of 32, 1.95 in blocks of 16, 2.55
+ *     in blocks of 8, and one worker 3.43 ms uncut
  * @param max bounds the memory a worker needs to merge rows, and how long other experts wait
  */
 record BlockSize(int min, int max) {
