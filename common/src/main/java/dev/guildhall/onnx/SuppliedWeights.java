@@ -1,0 +1,55 @@
+package dev.guildhall.onnx;
+
+import ai.onnxruntime.OnnxTensor;
+import ai.onnxruntime.OnnxTensorLike;
+import ai.onnxruntime.OrtEnvironment;
+import ai.onnxruntime.OrtException;
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * The tensors that a session reads its weights from, kept reachable with their memory for as long
+ * as the session: ONNX Runtime itself holds only addresses.
+ */
+record SuppliedWeights(Map<String, OnnxTensorLike> byName) implements AutoCloseable {
+  static final SuppliedWeights NONE = new SuppliedWeights(Map.of());
+
+  static SuppliedWeights of(List<WeightTensor> weights, OrtEnvironment environment) {
+    Map<String, OnnxTensorLike> tensors = new LinkedHashMap<>();
+    SuppliedWeights supplied = new SuppliedWeights(tensors);
+    try {
+      for (WeightTensor weight : weights) {
+        tensors.put(
+            weight.name(),
+            OnnxTensor.createTensor(
+                environment, OnnxSession.floats(readable(weight.data())), weight.dimensions()));
+      }
+      return supplied;
+    } catch (OrtException e) {
+      supplied.close();
+      throw new GuildhallException(
+          ErrorCode.INTERNAL, "weights cannot be handed to ONNX Runtime: " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * The memory itself where it can be read in place. A .safetensors header is not bound to a
+   * multiple of 4, so a whole file may lie askew; then its tensors are copied, once.
+   */
+  private static MemorySegment readable(MemorySegment data) {
+    if (data.isNative() && data.address() % Float.BYTES == 0) {
+      return data;
+    }
+    return Arena.ofAuto().allocate(data.byteSize(), 64).copyFrom(data);
+  }
+
+  @Override
+  public void close() {
+    byName.values().forEach(OnnxTensorLike::close);
+  }
+}

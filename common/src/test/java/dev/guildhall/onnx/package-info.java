@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.onnx;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.expert.batching;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.expert.runtime;
+
+import org.jspecify.annotations.NullMarked;
