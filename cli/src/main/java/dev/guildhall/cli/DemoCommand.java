@@ -3,6 +3,8 @@ package dev.guildhall.cli;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_LONG_UNALIGNED;
 
+import ch.qos.logback.classic.Level;
+import ch.qos.logback.classic.Logger;
 import com.google.errorprone.annotations.FormatMethod;
 import com.google.gson.JsonObject;
 import dev.guildhall.expert.ExpertOptions;
@@ -26,16 +28,14 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** {@code guildhall demo}. */
 @Command(
     name = "demo",
-    description = {
-      "Serves the MoE layer of a small digits classifier from this process and sends 599 held-out",
-      "pictures through it, then compares with what DeepSpeed computed."
-    },
+    description = "Serves a small digits classifier's MoE layer and compares it with DeepSpeed.",
     mixinStandardHelpOptions = true)
 final class DemoCommand implements Callable<Integer> {
   private static final String LAYER = "digits";
@@ -57,12 +57,15 @@ final class DemoCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    // Replicas that come and go are news to a server's operator, not here.
+    ((Logger) LoggerFactory.getLogger(Logger.ROOT_LOGGER_NAME)).setLevel(Level.ERROR);
     Path examples = Path.of(System.getProperty("guildhall.home", "."), "examples", "digits");
     List<ExpertOptions> ranks =
         Stream.iterate(0, rank -> rank + 1)
             .limit(EP_SIZE)
-            .map(
-                rank -> new ExpertOptions(new ExpertParallel(rank, EP_SIZE), Device.CPU, 1, 65_536))
+            .map(rank ->
+                new ExpertOptions(
+                    "rank-" + rank, new ExpertParallel(rank, EP_SIZE), Device.CPU, 1, 65_536))
             .toList();
     try (Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
         Metrics metrics = new Metrics(0);

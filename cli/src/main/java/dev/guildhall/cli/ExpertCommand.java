@@ -65,6 +65,7 @@ final class ExpertCommand implements Callable<Integer> {
   public Integer call() throws Exception {
     ExpertOptions options =
         new ExpertOptions(
+            "expert",
             new ExpertParallel(epRank, epSize),
             Device.parse(flags.device),
             flags.workers,

@@ -7,9 +7,9 @@ import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.rpc.Transport;
 import java.nio.file.Path;
-import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -41,13 +41,8 @@ final class ServeCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     LayerRepository layers = LayerRepository.open(repository);
-    ExpertOptions each =
-        new ExpertOptions(
-            ExpertParallel.WHOLE,
-            Device.parse(experts.device),
-            Math.max(1, experts.workers / replicas),
-            experts.maxQueuedRows);
-    List<ExpertOptions> services = Collections.nCopies(replicas, each);
+    List<ExpertOptions> services =
+        IntStream.range(0, replicas).mapToObj(replica -> options("replica-" + replica)).toList();
     try (Transport transport = router.transport();
         Metrics metrics = new Metrics(router.metricsPort());
         EmbeddedSystem system =
@@ -56,5 +51,14 @@ final class ServeCommand implements Callable<Integer> {
       RouterFlags.serve(system.router(), metrics);
     }
     return 0;
+  }
+
+  private ExpertOptions options(String name) {
+    return new ExpertOptions(
+        name,
+        ExpertParallel.WHOLE,
+        Device.parse(experts.device),
+        Math.max(1, experts.workers / replicas),
+        experts.maxQueuedRows);
   }
 }

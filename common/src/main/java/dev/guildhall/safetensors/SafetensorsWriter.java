@@ -1,8 +1,11 @@
 package dev.guildhall.safetensors;
 
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -87,8 +90,13 @@ public final class SafetensorsWriter {
     long bytes = tensor.data().byteSize();
     for (long done = 0; done < bytes; done += CHUNK_BYTES) {
       long step = Math.min(CHUNK_BYTES, bytes - done);
-      writeFully(channel, tensor.data().asSlice(done, step).asByteBuffer());
+      writeFully(channel, bytes(tensor.data().asSlice(done, step)));
     }
+  }
+
+  /** Only native memory can be seen as a byte buffer, whatever its element type. */
+  private static ByteBuffer bytes(MemorySegment data) {
+    return data.isNative() ? data.asByteBuffer() : ByteBuffer.wrap(data.toArray(JAVA_BYTE));
   }
 
   private static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {

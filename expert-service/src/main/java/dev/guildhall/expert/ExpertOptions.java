@@ -6,12 +6,14 @@ import dev.guildhall.repository.ExpertParallel;
 /**
  * How an expert service is set up.
  *
+ * @param name what its gauges are tagged with, where several share a process
  * @param slice the experts it hosts
  * @param device where they compute
  * @param workers threads that compute
  * @param maxQueuedRows beyond them batches are refused
  */
-public record ExpertOptions(ExpertParallel slice, Device device, int workers, int maxQueuedRows) {
+public record ExpertOptions(
+    String name, ExpertParallel slice, Device device, int workers, int maxQueuedRows) {
 
   public static final int DEFAULT_PORT = 8101;
 }

@@ -54,6 +54,7 @@ public final class ExpertServer implements AutoCloseable {
               List.of(new ExpertEndpoint(experts.hostedBy(pool), pool, experts.describe())),
               GRACE);
       Gauge.builder(MetricNames.EXPERT_QUEUED_ROWS, pool, ComputePool::queuedRows)
+          .tag("service", options.name())
           .register(registry);
       server.serving(true);
       return new ExpertServer(experts, pool, server);

@@ -35,6 +35,7 @@ public final class ReplicaDirectory implements AutoCloseable {
           (thread, failure) -> log.error("replica directory failed in {}", thread, failure));
 
   // Confined to the context.
+  private boolean closed;
   private final Map<String, ReplicaConnection> connections = new HashMap<>();
   private final Map<String, Replica> connected = new TreeMap<>();
 
@@ -85,6 +86,9 @@ public final class ReplicaDirectory implements AutoCloseable {
   }
 
   private void retarget(Set<String> wanted) {
+    if (closed && !wanted.isEmpty()) {
+      return;
+    }
     for (Map.Entry<String, ReplicaConnection> entry : List.copyOf(connections.entrySet())) {
       if (!wanted.contains(entry.getKey())) {
         connections.remove(entry.getKey());
@@ -112,8 +116,10 @@ public final class ReplicaDirectory implements AutoCloseable {
               @Override
               public void lost(Replica replica) {
                 connected.remove(target, replica);
-                log.warn("replica {} lost", replica);
-                publish();
+                if (!closed) {
+                  log.warn("replica {} lost", replica);
+                  publish();
+                }
               }
             });
     connections.put(target, connection);
@@ -123,7 +129,7 @@ public final class ReplicaDirectory implements AutoCloseable {
   private void publish() {
     table = tableOf(table.version() + 1, connected.values());
     for (LayerHosts hosts : table.incomplete()) {
-      log.warn("{}", hosts.unavailable().getMessage());
+      log.warn("not ready: {}", hosts.unavailable().getMessage());
     }
     listeners.forEach(listener -> listener.accept(table));
   }
@@ -178,6 +184,9 @@ public final class ReplicaDirectory implements AutoCloseable {
 
   @Override
   public void close() {
-    targets(Set.of());
+    context.execute(() -> {
+      closed = true;
+      retarget(Set.of());
+    });
   }
 }
