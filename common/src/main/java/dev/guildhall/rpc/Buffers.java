@@ -1,13 +1,10 @@
 package dev.guildhall.rpc;
 
 import io.netty.buffer.ByteBuf;
-import io.netty.buffer.PooledByteBufAllocator;
 import java.lang.foreign.MemorySegment;
 
 /** Pooled direct buffers for tensors, seen as memory segments. */
 public final class Buffers {
-  private static final PooledByteBufAllocator POOL = PooledByteBufAllocator.DEFAULT;
-
   private Buffers() {}
 
   /**
@@ -15,7 +12,7 @@ public final class Buffers {
    * end. The caller owns the one reference.
    */
   public static ByteBuf allocate(int bytes) {
-    return POOL.directBuffer(bytes, bytes).writerIndex(bytes);
+    return LendingAllocator.INSTANCE.directBuffer(bytes, bytes).writerIndex(bytes);
   }
 
   /** The readable bytes of a direct buffer; valid as long as a reference to the buffer is held. */

@@ -7,6 +7,7 @@ import io.netty.buffer.ByteBuf;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One message being sent: a prefix of header bytes, then the payload.
@@ -18,6 +19,9 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
   /** Scratch between direct memory and gRPC's framer, which takes arrays only. */
   private static final int CHUNK_BYTES = 64 << 10;
 
+  /** Below this a copy is cheaper than a second buffer with a frame of its own. */
+  private static final int LEND_FROM_BYTES = 32 << 10;
+
   private static final ThreadLocal<byte[]> CHUNK =
       ThreadLocal.withInitial(() -> new byte[CHUNK_BYTES]);
 
@@ -25,6 +29,7 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
   private final byte[] prefix;
   private final ByteBuf payload;
   private int prefixRead;
+  private LendingAllocator.@Nullable Loan loan;
   private boolean closed;
 
   /** Takes over one reference to the payload. */
@@ -43,23 +48,53 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
     return payload.retainedSlice();
   }
 
+  /** gRPC's framer asks this first, then for buffers, then for the bytes. */
   @Override
   public int available() {
-    return prefix.length - prefixRead + payload.readableBytes();
+    int payloadBytes = payload.readableBytes();
+    if (payloadBytes >= LEND_FROM_BYTES && prefixRead == 0) {
+      loan = LendingAllocator.begin(prefix, payload);
+    }
+    return prefix.length - prefixRead + payloadBytes;
   }
 
   @Override
   public int drainTo(OutputStream target) throws IOException {
-    int total = available();
+    int total = prefix.length - prefixRead + payload.readableBytes();
     target.write(prefix, prefixRead, prefix.length - prefixRead);
     prefixRead = prefix.length;
+    if (loan != null && loan.prefixWritten()) {
+      handOver(target);
+    } else {
+      endLoan();
+      copy(target);
+    }
+    return total;
+  }
+
+  /** The framer's next buffer is the payload itself: what is "written" to it is not looked at. */
+  private void handOver(OutputStream target) throws IOException {
+    byte[] anything = CHUNK.get();
+    for (int left = payload.readableBytes(); left > 0; left -= anything.length) {
+      target.write(anything, 0, Math.min(anything.length, left));
+    }
+    payload.skipBytes(payload.readableBytes());
+  }
+
+  private void copy(OutputStream target) throws IOException {
     byte[] chunk = CHUNK.get();
     while (payload.isReadable()) {
       int step = Math.min(chunk.length, payload.readableBytes());
       payload.readBytes(chunk, 0, step);
       target.write(chunk, 0, step);
     }
-    return total;
+  }
+
+  private void endLoan() {
+    if (loan != null) {
+      loan = null;
+      LendingAllocator.end();
+    }
   }
 
   @Override
@@ -90,6 +125,7 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
   public void close() {
     if (!closed) {
       closed = true;
+      endLoan();
       payload.release();
     }
   }

@@ -4,6 +4,7 @@ import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.NettyServerBuilder;
 import io.netty.channel.Channel;
+import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoopGroup;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.ServerChannel;
@@ -63,6 +64,7 @@ public final class Transport implements AutoCloseable {
         .bossEventLoopGroup(loops)
         .workerEventLoopGroup(loops)
         .channelType(serverChannelType())
+        .withChildOption(ChannelOption.ALLOCATOR, LendingAllocator.INSTANCE)
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
         .maxInboundMessageSize(maxMessageBytes);
@@ -79,6 +81,7 @@ public final class Transport implements AutoCloseable {
         .eventLoopGroup(loops)
         .channelType(
             channelType(domainSocket), domainSocket ? UNIX_ADDRESS : InetSocketAddress.class)
+        .withOption(ChannelOption.ALLOCATOR, LendingAllocator.INSTANCE)
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
         .maxInboundMessageSize(maxMessageBytes)
