@@ -9,6 +9,7 @@ import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.rpc.Transport;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Command;
@@ -55,6 +56,12 @@ final class ExpertCommand implements Callable<Integer> {
   private int port;
 
   @Option(
+      names = "--socket",
+      paramLabel = "PATH",
+      description = "A Unix domain socket to listen on instead of the port (target unix://PATH).")
+  private @Nullable Path socket;
+
+  @Option(
       names = "--metrics-port",
       defaultValue = "8102",
       paramLabel = "PORT",
@@ -74,15 +81,14 @@ final class ExpertCommand implements Callable<Integer> {
     try (Transport transport = new Transport(Servers.ioThreads(), MAX_MESSAGE_BYTES);
         Metrics metrics = new Metrics(metricsPort);
         ExpertServer server =
-            ExpertServer.start(options, layers, transport.server(port), metrics.registry())) {
-      log.info(
-          "expert service hosts rank {} of {} on {}, listens on gRPC port {}, metrics on {}",
-          epRank,
-          epSize,
-          options.device(),
-          server.port(),
-          metrics.port());
-      Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port()));
+            ExpertServer.start(
+                options,
+                layers,
+                socket == null ? transport.server(port) : transport.server(socket.toAbsolutePath()),
+                metrics.registry())) {
+      String address = socket == null ? "grpc=" + server.port() : "socket=" + socket;
+      log.info("expert service hosts rank {} of {} on {}", epRank, epSize, options.device());
+      Servers.ready("%s metrics=%d".formatted(address, metrics.port()));
       Servers.stopSignal().join();
     }
     return 0;

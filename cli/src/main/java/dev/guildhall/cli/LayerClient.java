@@ -1,11 +1,11 @@
 package dev.guildhall.cli;
 
-import dev.guildhall.proto.DType;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.safetensors.StoredTensor;
 import io.grpc.CallOptions;
 import io.grpc.ManagedChannel;
@@ -35,13 +35,7 @@ final class LayerClient {
       ForwardRequest.Builder request, StoredTensor hiddenStates) {
     ForwardRequest header =
         request
-            .setDtype(
-                switch (hiddenStates.dtype()) {
-                  case FP32 -> DType.DTYPE_FP32;
-                  case FP16 -> DType.DTYPE_FP16;
-                  case BF16 -> DType.DTYPE_BF16;
-                  default -> DType.DTYPE_UNSPECIFIED; // The router says what is allowed.
-                })
+            .setDtype(WireFloats.proto(hiddenStates.dtype()))
             .addAllShape(hiddenStates.shape())
             .build();
     ByteBuf payload = Buffers.allocate(Math.toIntExact(hiddenStates.data().byteSize()));

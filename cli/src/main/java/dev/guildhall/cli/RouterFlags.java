@@ -3,7 +3,9 @@ package dev.guildhall.cli;
 import dev.guildhall.metrics.Metrics;
 import dev.guildhall.router.RouterOptions;
 import dev.guildhall.router.RouterServer;
+import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.tensor.DType;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -51,6 +53,29 @@ final class RouterFlags {
       description = "For requests that bring no deadline. Default: ${DEFAULT-VALUE}.")
   private int defaultTimeoutSeconds;
 
+  @Option(
+      names = "--wire-dtype",
+      defaultValue = "fp32",
+      paramLabel = "fp32|bf16|fp16",
+      description =
+          "How rows travel to the experts and back; 16 bits halve the bytes and round."
+              + " Default: ${DEFAULT-VALUE}.")
+  private WireDtype wireDtype = WireDtype.fp32;
+
+  /** By the names that the flag takes. */
+  @SuppressWarnings("ConstantField")
+  private enum WireDtype {
+    fp32(DType.FP32),
+    bf16(DType.BF16),
+    fp16(DType.FP16);
+
+    private final DType dtype;
+
+    WireDtype(DType dtype) {
+      this.dtype = dtype;
+    }
+  }
+
   int metricsPort() {
     return metricsPort;
   }
@@ -65,7 +90,7 @@ final class RouterFlags {
         experts,
         port,
         maxTokensInFlight,
-        defaults.maxBatchBytes(),
+        new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype),
         Duration.ofSeconds(defaultTimeoutSeconds),
         defaults.lookupInterval());
   }

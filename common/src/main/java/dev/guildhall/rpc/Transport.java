@@ -1,5 +1,6 @@
 package dev.guildhall.rpc;
 
+import dev.guildhall.error.GuildhallException;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.NettyServerBuilder;
@@ -11,14 +12,21 @@ import io.netty.channel.ServerChannel;
 import io.netty.channel.epoll.Epoll;
 import io.netty.channel.epoll.EpollDomainSocketChannel;
 import io.netty.channel.epoll.EpollIoHandler;
+import io.netty.channel.epoll.EpollServerDomainSocketChannel;
 import io.netty.channel.epoll.EpollServerSocketChannel;
 import io.netty.channel.epoll.EpollSocketChannel;
 import io.netty.channel.nio.NioIoHandler;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.socket.nio.NioSocketChannel;
+import io.netty.channel.unix.DomainSocketAddress;
 import io.netty.util.concurrent.DefaultThreadFactory;
+import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 
@@ -60,10 +68,39 @@ public final class Transport implements AutoCloseable {
 
   /** A server for a port of every local address; port 0 picks a free one. */
   public NettyServerBuilder server(int port) {
-    return NettyServerBuilder.forAddress(new InetSocketAddress(port))
+    return server(
+        new InetSocketAddress(port),
+        Epoll.isAvailable() ? EpollServerSocketChannel.class : NioServerSocketChannel.class);
+  }
+
+  /**
+   * A server for a Unix domain socket, whose clients use the target {@code unix://PATH}.
+   *
+   * @param socket an absolute path; what a server that is gone left there is replaced
+   * @throws GuildhallException INVALID_ARGUMENT if the platform has no such sockets, or something
+   *     else is at the path
+   */
+  public NettyServerBuilder server(Path socket) throws IOException {
+    if (!Epoll.isAvailable()) {
+      throw GuildhallException.invalidArgument(
+          "a Unix domain socket was asked for; allowed on Linux only");
+    }
+    if (Files.exists(socket, LinkOption.NOFOLLOW_LINKS)) {
+      if (!Files.readAttributes(socket, BasicFileAttributes.class).isOther()) {
+        throw GuildhallException.invalidArgument(
+            "%s is a file and not a socket; it is left alone".formatted(socket));
+      }
+      Files.delete(socket);
+    }
+    return server(new DomainSocketAddress(socket.toFile()), EpollServerDomainSocketChannel.class);
+  }
+
+  private NettyServerBuilder server(
+      SocketAddress address, Class<? extends ServerChannel> channelType) {
+    return NettyServerBuilder.forAddress(address)
         .bossEventLoopGroup(loops)
         .workerEventLoopGroup(loops)
-        .channelType(serverChannelType())
+        .channelType(channelType)
         .withChildOption(ChannelOption.ALLOCATOR, LendingAllocator.INSTANCE)
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
@@ -80,7 +117,8 @@ public final class Transport implements AutoCloseable {
     return NettyChannelBuilder.forTarget(target)
         .eventLoopGroup(loops)
         .channelType(
-            channelType(domainSocket), domainSocket ? UNIX_ADDRESS : InetSocketAddress.class)
+            channelType(domainSocket),
+            domainSocket ? DomainSocketAddress.class : InetSocketAddress.class)
         .withOption(ChannelOption.ALLOCATOR, LendingAllocator.INSTANCE)
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
@@ -89,13 +127,6 @@ public final class Transport implements AutoCloseable {
         .disableRetry()
         .usePlaintext()
         .build();
-  }
-
-  private static final Class<? extends SocketAddress> UNIX_ADDRESS =
-      io.netty.channel.unix.DomainSocketAddress.class;
-
-  private static Class<? extends ServerChannel> serverChannelType() {
-    return Epoll.isAvailable() ? EpollServerSocketChannel.class : NioServerSocketChannel.class;
   }
 
   private static Class<? extends Channel> channelType(boolean domainSocket) {

@@ -1,5 +1,7 @@
 package dev.guildhall.router;
 
+import dev.guildhall.router.forward.ExchangeSettings;
+import dev.guildhall.tensor.DType;
 import java.time.Duration;
 import java.util.List;
 
@@ -10,7 +12,7 @@ import java.util.List;
  *     unix:///path}
  * @param port gRPC; 0 picks a free one
  * @param maxTokensInFlight beyond them requests are refused
- * @param maxBatchBytes rows of one batch to a replica; larger ones are split
+ * @param exchange how rows travel to the expert services
  * @param defaultTimeout of a request that brings no deadline
  * @param lookupInterval between look-ups of {@code dns:///} names
  */
@@ -18,7 +20,7 @@ public record RouterOptions(
     List<String> experts,
     int port,
     long maxTokensInFlight,
-    int maxBatchBytes,
+    ExchangeSettings exchange,
     Duration defaultTimeout,
     Duration lookupInterval) {
 
@@ -31,6 +33,11 @@ public record RouterOptions(
   /** The defaults, for some targets and a port. */
   public static RouterOptions of(List<String> experts, int port) {
     return new RouterOptions(
-        experts, port, 1 << 20, 1 << 20, Duration.ofSeconds(30), Duration.ofSeconds(5));
+        experts,
+        port,
+        1 << 20,
+        new ExchangeSettings(1 << 20, DType.FP32),
+        Duration.ofSeconds(30),
+        Duration.ofSeconds(5));
   }
 }

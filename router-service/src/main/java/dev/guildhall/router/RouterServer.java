@@ -93,7 +93,7 @@ public final class RouterServer implements AutoCloseable {
         new LayerForward(
             directory::table,
             budget,
-            options.maxBatchBytes(),
+            options.exchange(),
             transport.timer(),
             workers,
             new ForwardMetrics(registry));

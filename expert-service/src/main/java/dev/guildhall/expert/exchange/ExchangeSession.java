@@ -6,13 +6,14 @@ import dev.guildhall.error.GuildhallException;
 import dev.guildhall.expert.batching.BatchCompletion;
 import dev.guildhall.expert.batching.ComputePool;
 import dev.guildhall.expert.batching.RowBatch;
-import dev.guildhall.proto.DType;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorWriter;
+import dev.guildhall.rpc.WireFloats;
+import dev.guildhall.tensor.DType;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import io.netty.buffer.ByteBuf;
@@ -33,6 +34,9 @@ import java.util.concurrent.atomic.AtomicInteger;
  */
 final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequest>> {
   private static final int MAX_IN_FLIGHT = 1024;
+
+  /** A longer timeout counts as this, so that the clock cannot overflow. */
+  private static final long LONGEST_NANOS = TimeUnit.HOURS.toNanos(1);
 
   private final HostedExperts experts;
   private final ComputePool pool;
@@ -70,11 +74,9 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
       return;
     }
     open.incrementAndGet();
-    ByteBuf in = request.takePayload();
-    ByteBuf out = Buffers.allocate(in.readableBytes());
-    Completion completion = new Completion(batchId, in, out);
+    Completion completion = new Completion(request);
     try {
-      RowBatch batch = toBatch(request.header(), in, out, completion);
+      RowBatch batch = completion.toBatch();
       if (inFlight.putIfAbsent(batchId, batch) != null) {
         throw invalidArgument("batch_id %d is in flight already".formatted(batchId));
       }
@@ -93,14 +95,8 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     }
   }
 
-  private RowBatch toBatch(
-      ExchangeRequest header, ByteBuf in, ByteBuf out, BatchCompletion completion) {
-    if (header.getDtype() != DType.DTYPE_FP32) {
-      throw invalidArgument("dtype is %s; allowed is DTYPE_FP32".formatted(header.getDtype()));
-    }
-    if (header.getTimeoutUs() <= 0) {
-      throw invalidArgument("timeout_us is %d; allowed is from 1".formatted(header.getTimeoutUs()));
-    }
+  /** The rows per expert of a batch, checked against what is hosted and what was sent. */
+  private List<RowBatch.Segment> segments(ExchangeRequest header, ByteBuf rows, DType dtype) {
     if (header.getExpertsCount() == 0 || header.getExpertsCount() != header.getRowCountsCount()) {
       throw invalidArgument(
           "the batch names %d experts and %d row_counts; allowed is as many of both, from 1"
@@ -108,22 +104,27 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     }
     HostedExperts.LayerExperts layer = experts.layer(header.getLayer());
     List<RowBatch.Segment> segments = new ArrayList<>(header.getExpertsCount());
-    long rows = 0;
+    long rowCount = 0;
     for (int i = 0; i < header.getExpertsCount(); i++) {
       segments.add(
           new RowBatch.Segment(layer.expert(header.getExperts(i)), header.getRowCounts(i)));
-      rows += header.getRowCounts(i);
+      rowCount += header.getRowCounts(i);
     }
-    long bytes = rows * layer.hiddenSize() * Float.BYTES;
-    if (in.readableBytes() != bytes) {
+    long bytes = rowCount * layer.hiddenSize() * dtype.bytes();
+    if (rows.readableBytes() != bytes) {
       throw invalidArgument(
-          "rows has %d bytes; allowed is %d, for %d rows of hidden_size %d in fp32"
-              .formatted(in.readableBytes(), bytes, rows, layer.hiddenSize()));
+          "rows has %d bytes; allowed is %d, for %d rows of hidden_size %d in %s"
+              .formatted(rows.readableBytes(), bytes, rowCount, layer.hiddenSize(), dtype));
+    }
+    return segments;
+  }
+
+  private static long deadlineNanos(ExchangeRequest header) {
+    if (header.getTimeoutUs() <= 0) {
+      throw invalidArgument("timeout_us is %d; allowed is from 1".formatted(header.getTimeoutUs()));
     }
     long timeoutNanos = TimeUnit.MICROSECONDS.toNanos(header.getTimeoutUs());
-    long deadlineNanos = System.nanoTime() + Math.min(timeoutNanos, TimeUnit.HOURS.toNanos(1));
-    return new RowBatch(
-        segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, completion);
+    return System.nanoTime() + Math.min(timeoutNanos, LONGEST_NANOS);
   }
 
   private void answer(TensorMessage<ExchangeResponse> response) {
@@ -153,30 +154,42 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     closeOne();
   }
 
-  /** Owns a batch's memory until the batch has ended. */
+  /** Owns a batch's memory until the batch has ended: the rows as sent, and then fp32 both ways. */
   private final class Completion implements BatchCompletion {
-    private final long batchId;
-    private final ByteBuf in;
-    private final ByteBuf out;
+    private final ExchangeRequest header;
+    private ByteBuf in;
+    private ByteBuf out = Unpooled.EMPTY_BUFFER;
 
-    Completion(long batchId, ByteBuf in, ByteBuf out) {
-      this.batchId = batchId;
-      this.in = in;
-      this.out = out;
+    Completion(TensorMessage<ExchangeRequest> request) {
+      header = request.header();
+      in = request.takePayload();
+    }
+
+    RowBatch toBatch() {
+      DType dtype = WireFloats.dtype(header.getDtype());
+      List<RowBatch.Segment> segments = segments(header, in, dtype);
+      long deadlineNanos = deadlineNanos(header);
+      in = WireFloats.toFp32(in, dtype);
+      out = Buffers.allocate(in.readableBytes());
+      return new RowBatch(segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, this);
     }
 
     @Override
     public void succeeded() {
-      inFlight.remove(batchId);
+      inFlight.remove(header.getBatchId());
       in.release();
-      ExchangeResponse header =
-          ExchangeResponse.newBuilder().setBatchId(batchId).setDtype(DType.DTYPE_FP32).build();
-      answer(new TensorMessage<>(header, out));
+      ExchangeResponse response =
+          ExchangeResponse.newBuilder()
+              .setBatchId(header.getBatchId())
+              .setDtype(header.getDtype())
+              .build();
+      ByteBuf rows = WireFloats.fromFp32(out, WireFloats.dtype(header.getDtype()));
+      answer(new TensorMessage<>(response, rows));
     }
 
     @Override
     public void failed(GuildhallException failure) {
-      inFlight.remove(batchId);
+      inFlight.remove(header.getBatchId());
       refused(failure);
     }
 
@@ -184,12 +197,12 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     void refused(RuntimeException failure) {
       in.release();
       out.release();
-      ExchangeResponse header =
+      ExchangeResponse response =
           ExchangeResponse.newBuilder()
-              .setBatchId(batchId)
+              .setBatchId(header.getBatchId())
               .setError(Statuses.toError(failure))
               .build();
-      answer(new TensorMessage<>(header, Unpooled.EMPTY_BUFFER));
+      answer(new TensorMessage<>(response, Unpooled.EMPTY_BUFFER));
     }
   }
 }

@@ -15,6 +15,7 @@ import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.DType;
 import dev.guildhall.tensor.Floats;
 import io.netty.buffer.ByteBuf;
@@ -43,11 +44,11 @@ final class ForwardTranslator {
     int tokens;
     try {
       layer = layers.layer(header.getLayer());
-      DType dtype = dtype(header.getDtype());
+      DType dtype = WireFloats.dtype(header.getDtype());
       tokens = tokens(header, layer.config().hiddenSize());
       checkBytes(request.payload(), (long) tokens * layer.config().hiddenSize(), dtype);
       checkUsedToken(header, tokens);
-      hiddenStates = toFp32(request.payload(), dtype);
+      hiddenStates = WireFloats.toFp32(request.payload(), dtype);
     } catch (RuntimeException e) {
       request.close();
       throw e;
@@ -87,7 +88,7 @@ final class ForwardTranslator {
       header.setRoutes(routes(routing));
     }
     return new TensorMessage<>(
-        header.build(), fromFp32(result.output(), dtype(request.getDtype())));
+        header.build(), WireFloats.fromFp32(result.output(), WireFloats.dtype(request.getDtype())));
   }
 
   private static Routes routes(Routing routing) {
@@ -98,17 +99,6 @@ final class ForwardTranslator {
       routes.addWeight(routing.weight()[i]);
     }
     return routes.build();
-  }
-
-  private static DType dtype(dev.guildhall.proto.DType dtype) {
-    return switch (dtype) {
-      case DTYPE_FP32 -> DType.FP32;
-      case DTYPE_FP16 -> DType.FP16;
-      case DTYPE_BF16 -> DType.BF16;
-      case DTYPE_UNSPECIFIED, UNRECOGNIZED ->
-          throw invalidArgument(
-              "dtype is %s; allowed is DTYPE_FP32, DTYPE_FP16 or DTYPE_BF16".formatted(dtype));
-    };
   }
 
   private static int tokens(ForwardRequest header, int hiddenSize) {
@@ -164,28 +154,5 @@ final class ForwardTranslator {
           "hidden_states has %s at element %d; allowed are finite numbers"
               .formatted(fp32.getFloatLE(fp32.readerIndex() + (int) index * Float.BYTES), index));
     }
-  }
-
-  /** The payload itself if it is fp32, otherwise a conversion; takes the payload over. */
-  private static ByteBuf toFp32(ByteBuf payload, DType dtype) {
-    if (dtype == DType.FP32) {
-      return payload;
-    }
-    int elements = payload.readableBytes() / dtype.bytes();
-    ByteBuf fp32 = Buffers.allocate(Math.multiplyExact(elements, Float.BYTES));
-    Floats.toFp32(dtype, Buffers.segment(payload), Buffers.segment(fp32), elements);
-    payload.release();
-    return fp32;
-  }
-
-  private static ByteBuf fromFp32(ByteBuf output, DType dtype) {
-    if (dtype == DType.FP32) {
-      return output;
-    }
-    int elements = output.readableBytes() / Float.BYTES;
-    ByteBuf converted = Buffers.allocate(elements * dtype.bytes());
-    Floats.fromFp32(dtype, Buffers.segment(output), Buffers.segment(converted), elements);
-    output.release();
-    return converted;
   }
 }

@@ -4,7 +4,6 @@ import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.proto.DType;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.router.combine.Combine;
@@ -21,6 +20,7 @@ import dev.guildhall.router.replicas.LayerHosts;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.router.replicas.ReplicaPicker;
 import dev.guildhall.rpc.Buffers;
+import dev.guildhall.rpc.WireFloats;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -49,7 +49,7 @@ final class ForwardCall {
 
   private final ForwardJob job;
   private final LayerHosts hosts;
-  private final int maxRowsPerBatch;
+  private final ExchangeSettings settings;
   private final Executor executor;
   private final ForwardListener listener;
 
@@ -65,12 +65,12 @@ final class ForwardCall {
   ForwardCall(
       ForwardJob job,
       LayerHosts hosts,
-      int maxRowsPerBatch,
+      ExchangeSettings settings,
       Executor executor,
       ForwardListener listener) {
     this.job = job;
     this.hosts = hosts;
-    this.maxRowsPerBatch = maxRowsPerBatch;
+    this.settings = settings;
     this.executor = executor;
     this.listener = listener;
   }
@@ -108,7 +108,8 @@ final class ForwardCall {
             .gate()
             .route(logits.gate(), job.tokens(), job.training(), job.usedTokens(), job.noise());
     DispatchPlan plan =
-        Dispatch.plan(routing, config.useResidual(), maxRowsPerBatch, picker::choose);
+        Dispatch.plan(
+            routing, config.useResidual(), settings.maxRows(config.hiddenSize()), picker::choose);
     return new Routed(logits, routing, plan, System.nanoTime());
   }
 
@@ -135,6 +136,7 @@ final class ForwardCall {
     ExchangeRequest.Builder header = header(batch);
     ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
     RowGather.gather(routed.plan(), batch, hiddenStates, rowBytes, Buffers.segment(rows));
+    rows = WireFloats.fromFp32(rows, settings.wireDtype());
     ExchangeStream stream = replicas.get(batch.host()).stream();
     long id = stream.send(header, rows, batch.rows(), new Reply(batchIndex, batch, routed));
     synchronized (lock) {
@@ -154,7 +156,7 @@ final class ForwardCall {
     }
     return ExchangeRequest.newBuilder()
         .setLayer(job.layer().name())
-        .setDtype(DType.DTYPE_FP32)
+        .setDtype(WireFloats.proto(settings.wireDtype()))
         .setTimeoutUs(Math.max(1, TimeUnit.NANOSECONDS.toMicros(nanosLeft)))
         .addAllExperts(Arrays.stream(batch.experts()).boxed().toList())
         .addAllRowCounts(Arrays.stream(batch.rowCounts()).boxed().toList());
@@ -243,7 +245,7 @@ final class ForwardCall {
 
     @Override
     public void succeeded(ByteBuf rows) {
-      received(batchIndex, rows, routed);
+      received(batchIndex, WireFloats.toFp32(rows, settings.wireDtype()), routed);
     }
 
     @Override

@@ -21,26 +21,25 @@ public final class LayerForward {
 
   private final Supplier<RoutingTable> routes;
   private final TokenBudget budget;
-  private final int maxBatchBytes;
+  private final ExchangeSettings settings;
   private final ScheduledExecutorService timer;
   private final Executor workers;
   private final ForwardMetrics metrics;
 
   /**
-   * @param maxBatchBytes rows of one batch; larger ones are split, so that compute starts early
    * @param timer runs deadlines
    * @param workers compute large requests, so that event loops stay free
    */
   public LayerForward(
       Supplier<RoutingTable> routes,
       TokenBudget budget,
-      int maxBatchBytes,
+      ExchangeSettings settings,
       ScheduledExecutorService timer,
       Executor workers,
       ForwardMetrics metrics) {
     this.routes = routes;
     this.budget = budget;
-    this.maxBatchBytes = maxBatchBytes;
+    this.settings = settings;
     this.timer = timer;
     this.workers = workers;
     this.metrics = metrics;
@@ -65,15 +64,9 @@ public final class LayerForward {
     }
     int bytes = job.hiddenStates().readableBytes();
     Executor executor = bytes <= INLINE_BYTES ? Runnable::run : workers;
-    int rowBytes = job.layer().config().hiddenSize() * Float.BYTES;
     Admitted admitted = new Admitted(job.tokens(), observed);
     ForwardCall call =
-        new ForwardCall(
-            job,
-            routes.get().layer(layer),
-            Math.max(1, maxBatchBytes / rowBytes),
-            executor,
-            admitted);
+        new ForwardCall(job, routes.get().layer(layer), settings, executor, admitted);
     admitted.deadline =
         timer.schedule(
             () -> call.fail(deadlinePassed(layer)),
