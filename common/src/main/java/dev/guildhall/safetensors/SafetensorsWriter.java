@@ -3,6 +3,8 @@ package dev.guildhall.safetensors;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -87,8 +89,15 @@ public final class SafetensorsWriter {
     long bytes = tensor.data().byteSize();
     for (long done = 0; done < bytes; done += CHUNK_BYTES) {
       long step = Math.min(CHUNK_BYTES, bytes - done);
-      writeFully(channel, tensor.data().asSlice(done, step).asByteBuffer());
+      writeFully(channel, bytes(tensor.data().asSlice(done, step)));
     }
+  }
+
+  /** A view, or a copy of what lies in an array of other elements than bytes. */
+  private static ByteBuffer bytes(MemorySegment data) {
+    return data.isNative() || data.heapBase().orElse(data) instanceof byte[]
+        ? data.asByteBuffer()
+        : ByteBuffer.wrap(data.toArray(ValueLayout.JAVA_BYTE));
   }
 
   private static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {
