@@ -36,7 +36,7 @@ public final class Guildhall {
   public static void main(String[] args) {
     // Replicas come and go behind a name; the JVM would remember its addresses for half a minute.
     Security.setProperty("networkaddress.cache.ttl", "1");
-    System.exit(commandLine().execute(args));
+    Servers.exit(commandLine().execute(args));
   }
 
   static CommandLine commandLine() {

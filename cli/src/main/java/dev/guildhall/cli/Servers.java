@@ -1,9 +1,12 @@
 package dev.guildhall.cli;
 
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** What server commands have in common: saying that they are ready, and waiting for the end. */
 final class Servers {
+  private static final AtomicBoolean STOPPING = new AtomicBoolean();
+
   private Servers() {}
 
   /** Event loops of a process: they only move bytes, so one carries a small machine. */
@@ -18,7 +21,7 @@ final class Servers {
 
   /**
    * Completes when SIGTERM or SIGINT has come; the JVM then waits until the calling thread has
-   * closed what it opened.
+   * closed what it opened and calls {@link #exit}.
    */
   static CompletableFuture<Void> stopSignal() {
     CompletableFuture<Void> stop = new CompletableFuture<>();
@@ -27,11 +30,23 @@ final class Servers {
         .addShutdownHook(
             new Thread(
                 () -> {
+                  STOPPING.set(true);
                   stop.complete(null);
                   joinQuietly(main);
                 },
                 "guildhall-stop"));
     return stop;
+  }
+
+  /**
+   * Ends the process with this exit code. After a stop signal {@link System#exit} would wait for
+   * the hook that waits for its caller, and the code would be the signal's.
+   */
+  static void exit(int code) {
+    if (STOPPING.get()) {
+      Runtime.getRuntime().halt(code);
+    }
+    System.exit(code);
   }
 
   private static void joinQuietly(Thread main) {

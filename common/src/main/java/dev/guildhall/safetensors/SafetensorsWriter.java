@@ -1,11 +1,10 @@
 package dev.guildhall.safetensors;
 
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
-
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -94,9 +93,11 @@ public final class SafetensorsWriter {
     }
   }
 
-  /** Only native memory can be seen as a byte buffer, whatever its element type. */
+  /** A view, or a copy of what lies in an array of other elements than bytes. */
   private static ByteBuffer bytes(MemorySegment data) {
-    return data.isNative() ? data.asByteBuffer() : ByteBuffer.wrap(data.toArray(JAVA_BYTE));
+    return data.isNative() || data.heapBase().orElse(data) instanceof byte[]
+        ? data.asByteBuffer()
+        : ByteBuffer.wrap(data.toArray(ValueLayout.JAVA_BYTE));
   }
 
   private static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {

@@ -80,10 +80,10 @@ class RouterArchitectureTest {
         .mayOnlyBeAccessedByLayers("forward", "exchange", "combine")
         .whereLayer("combine")
         .mayOnlyBeAccessedByLayers("forward")
-        .whereLayer("exchange")
-        .mayOnlyBeAccessedByLayers("forward")
         .whereLayer("replicas")
-        .mayOnlyBeAccessedByLayers("api", "forward", "exchange")
+        .mayOnlyBeAccessedByLayers("api", "forward")
+        .whereLayer("exchange")
+        .mayOnlyBeAccessedByLayers("forward", "replicas")
         .check(router);
   }
 

@@ -110,14 +110,16 @@ final class ForwardTranslator {
     }
     long tokens = 1;
     for (long dimension : shape.subList(0, shape.size() - 1)) {
-      if (dimension < 0 || dimension > Integer.MAX_VALUE || tokens > Integer.MAX_VALUE) {
+      // With both factors below 2^31 the product cannot overflow.
+      boolean fits = dimension >= 0 && dimension <= Integer.MAX_VALUE;
+      tokens *= fits ? dimension : 0;
+      if (!fits || tokens > Integer.MAX_VALUE) {
         throw invalidArgument(
             "shape is %s; allowed are dimensions from 0 that make up to %d tokens"
                 .formatted(shape, Integer.MAX_VALUE));
       }
-      tokens *= dimension;
     }
-    return (int) Math.min(tokens, Integer.MAX_VALUE);
+    return (int) tokens;
   }
 
   private static void checkBytes(ByteBuf payload, long elements, DType dtype) {

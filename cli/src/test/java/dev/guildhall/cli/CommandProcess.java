@@ -1,0 +1,133 @@
+package dev.guildhall.cli;
+
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** The guildhall command in a process of its own, started as the launcher does. */
+final class CommandProcess implements AutoCloseable {
+  private static final long LIMIT_SECONDS = 60;
+
+  private final Process process;
+  private final Path err;
+  private final CompletableFuture<String> readyLine = new CompletableFuture<>();
+  private final CompletableFuture<String> out = new CompletableFuture<>();
+
+  private CommandProcess(Process process, Path err) {
+    this.process = process;
+    this.err = err;
+    Thread.ofVirtual().start(this::read);
+  }
+
+  /**
+   * Starts a command.
+   *
+   * @param logs folder for what it writes to stderr
+   */
+  static CommandProcess start(Path logs, String... arguments) throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(
+        List.of(
+            "--sun-misc-unsafe-memory-access=allow",
+            "--enable-native-access=ALL-UNNAMED",
+            "-Xmx256m",
+            "-XX:TieredStopAtLevel=1",
+            "-Dguildhall.home=" + Path.of(System.getProperty("guildhall.home", "..")),
+            "-cp",
+            System.getProperty("java.class.path"),
+            Guildhall.class.getName()));
+    command.addAll(List.of(arguments));
+    Path err = Files.createTempFile(logs, arguments[0] + "-", ".err");
+    ProcessBuilder builder = new ProcessBuilder(command).redirectError(err.toFile());
+    // Variables of whoever runs the tests must not set flags.
+    builder.environment().keySet().removeIf(name -> name.startsWith("GUILDHALL_"));
+    return new CommandProcess(builder.start(), err);
+  }
+
+  private void read() {
+    StringBuilder text = new StringBuilder();
+    try (BufferedReader lines = process.inputReader()) {
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        text.append(line).append('\n');
+        if (line.startsWith("ready ")) {
+          readyLine.complete(line);
+        }
+      }
+    } catch (IOException e) {
+      text.append(e);
+    }
+    out.complete(text.toString());
+    readyLine.completeExceptionally(new IllegalStateException("it ended before it was ready"));
+  }
+
+  /** Waits for the line {@code ready} and gives a port that it names. */
+  int port(String name) throws InterruptedException {
+    String line = awaitReady();
+    Matcher port = Pattern.compile(name + "=(\\d+)").matcher(line);
+    assertTrue(port.find(), line);
+    return Integer.parseInt(port.group(1));
+  }
+
+  private String awaitReady() throws InterruptedException {
+    try {
+      return readyLine.get(LIMIT_SECONDS, TimeUnit.SECONDS);
+    } catch (ExecutionException | TimeoutException e) {
+      throw new AssertionError(err(), e);
+    }
+  }
+
+  boolean isReady() {
+    return readyLine.isDone();
+  }
+
+  /** Waits for the end. */
+  int exitCode() throws InterruptedException {
+    if (!process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)) {
+      fail("still running after %d s: %s".formatted(LIMIT_SECONDS, err()));
+    }
+    return process.exitValue();
+  }
+
+  /** All of stdout, once it has ended. */
+  String out() throws Exception {
+    return out.get(LIMIT_SECONDS, TimeUnit.SECONDS);
+  }
+
+  /** Stderr so far. */
+  String err() {
+    try {
+      return Files.readString(err);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** SIGTERM. */
+  void terminate() {
+    process.destroy();
+  }
+
+  /** SIGKILL. */
+  void kill() throws InterruptedException {
+    process.destroyForcibly().waitFor();
+  }
+
+  @Override
+  public void close() {
+    process.destroyForcibly();
+  }
+}

@@ -1,0 +1,27 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.proto.DType;
+import dev.guildhall.proto.ForwardRequest;
+
+/** Requests of random hidden states. */
+final class Requests {
+  private Requests() {}
+
+  /** fp32 hidden states [tokens, hiddenSize]. */
+  static ForwardRequest.Builder random(String layer, int tokens, int hiddenSize, long seed) {
+    return of(layer, Tensors.random(seed, tokens * hiddenSize), tokens, hiddenSize);
+  }
+
+  /** fp32 hidden states of this shape. */
+  static ForwardRequest.Builder of(String layer, float[] hiddenStates, long... shape) {
+    ForwardRequest.Builder request =
+        ForwardRequest.newBuilder()
+            .setLayer(layer)
+            .setDtype(DType.DTYPE_FP32)
+            .setHiddenStates(Tensors.bytes(hiddenStates));
+    for (long dimension : shape) {
+      request.addShape(dimension);
+    }
+    return request;
+  }
+}

@@ -1,0 +1,108 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.onnx.ProjectionTensors;
+import dev.guildhall.repository.Layer;
+import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerWeights;
+import dev.guildhall.router.admission.TokenBudget;
+import dev.guildhall.router.forward.ForwardJob;
+import dev.guildhall.router.forward.ForwardListener;
+import dev.guildhall.router.forward.ForwardMetrics;
+import dev.guildhall.router.forward.ForwardResult;
+import dev.guildhall.router.forward.LayerForward;
+import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.gate.Gate;
+import dev.guildhall.router.projection.Projection;
+import dev.guildhall.router.replicas.ReplicaDirectory;
+import dev.guildhall.rpc.Transport;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * A router's rooms for one layer without the API before them, put together as a router does, so
+ * that a test can bring its own random draws.
+ */
+final class RouterRooms implements AutoCloseable {
+  private final LayerWeights weights;
+  private final ServedLayer layer;
+  private final ReplicaDirectory directory;
+  private final LayerForward forward;
+
+  private RouterRooms(LayerWeights weights, Layer onDisk, Transport transport) {
+    this.weights = weights;
+    this.layer =
+        new ServedLayer(
+            onDisk.name(),
+            onDisk.proto(),
+            onDisk.config(),
+            new Projection(projectionTensors(weights, onDisk.config())),
+            new Gate(onDisk.config()));
+    this.directory =
+        new ReplicaDirectory(
+            Map.of(onDisk.name(), onDisk.config()), transport::channel, transport.timer());
+    this.forward =
+        new LayerForward(
+            directory::table,
+            new TokenBudget(1 << 20),
+            1 << 20,
+            transport.timer(),
+            Runnable::run,
+            new ForwardMetrics(new SimpleMeterRegistry()));
+  }
+
+  /** Opens a layer's weights; no replica is looked for. */
+  static RouterRooms open(Layer layer, Transport transport) {
+    return new RouterRooms(LayerWeights.open(layer), layer, transport);
+  }
+
+  private static ProjectionTensors projectionTensors(LayerWeights weights, LayerConfig config) {
+    return new ProjectionTensors(
+        weights.gate(),
+        config.useResidual()
+            ? Optional.of(
+                new ProjectionTensors.Coefficient(
+                    weights.coefficient().weight(), weights.coefficient().bias()))
+            : Optional.empty(),
+        config.hiddenSize(),
+        config.numExperts());
+  }
+
+  ServedLayer layer() {
+    return layer;
+  }
+
+  /** Connects, and waits until every expert has a host. */
+  void connect(List<String> targets) {
+    directory.targets(new HashSet<>(targets));
+    Await.until("every expert has a host", () -> directory.table().complete());
+  }
+
+  CompletableFuture<ForwardResult> start(ForwardJob job) {
+    CompletableFuture<ForwardResult> answer = new CompletableFuture<>();
+    forward.start(
+        job,
+        new ForwardListener() {
+          @Override
+          public void succeeded(ForwardResult result) {
+            answer.complete(result);
+          }
+
+          @Override
+          public void failed(Throwable failure) {
+            answer.completeExceptionally(failure);
+          }
+        });
+    return answer;
+  }
+
+  @Override
+  public void close() {
+    directory.close();
+    layer.close();
+    weights.close();
+  }
+}

@@ -1,0 +1,91 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.expert.ExpertOptions;
+import dev.guildhall.metrics.Metrics;
+import dev.guildhall.onnx.Device;
+import dev.guildhall.proto.MoeLayerServiceGrpc;
+import dev.guildhall.repository.ExpertParallel;
+import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.router.RouterOptions;
+import dev.guildhall.rpc.Transport;
+import io.grpc.ManagedChannel;
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** A router on a free port with one embedded expert service, as {@code guildhall serve} has it. */
+final class ServedSystem implements AutoCloseable {
+  static final int MAX_MESSAGE_BYTES = 1 << 20;
+  static final long MAX_TOKENS_IN_FLIGHT = 4096;
+
+  private final Transport transport;
+  private final Metrics metrics;
+  private final EmbeddedSystem system;
+  private final ManagedChannel channel;
+
+  private ServedSystem(Transport transport, Metrics metrics, EmbeddedSystem system) {
+    this.transport = transport;
+    this.metrics = metrics;
+    this.system = system;
+    this.channel = transport.channel("localhost:" + system.router().port());
+  }
+
+  static ServedSystem start(LayerRepository repository) throws Exception {
+    Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
+    Metrics metrics = new Metrics(0);
+    EmbeddedSystem system =
+        EmbeddedSystem.start(
+            repository,
+            List.of(new ExpertOptions(ExpertParallel.WHOLE, Device.CPU, 2, 1 << 16)),
+            ServedSystem::options,
+            transport,
+            metrics.registry());
+    system.router().ready().get(30, TimeUnit.SECONDS);
+    return new ServedSystem(transport, metrics, system);
+  }
+
+  static RouterOptions options(List<String> targets) {
+    return new RouterOptions(
+        targets,
+        0,
+        MAX_TOKENS_IN_FLIGHT,
+        1 << 20,
+        Duration.ofSeconds(30),
+        Duration.ofMillis(100));
+  }
+
+  int port() {
+    return system.router().port();
+  }
+
+  ManagedChannel channel() {
+    return channel;
+  }
+
+  MoeLayerServiceGrpc.MoeLayerServiceBlockingStub client() {
+    return MoeLayerServiceGrpc.newBlockingStub(channel).withDeadlineAfter(30, TimeUnit.SECONDS);
+  }
+
+  /** The text of /metrics. */
+  String metrics() throws IOException, InterruptedException {
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      URI uri = URI.create("http://localhost:%d/metrics".formatted(metrics.port()));
+      return http.send(
+              HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
+          .body();
+    }
+  }
+
+  @Override
+  public void close() {
+    channel.shutdownNow();
+    system.close();
+    metrics.close();
+    transport.close();
+  }
+}

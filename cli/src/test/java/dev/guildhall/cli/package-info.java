@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.cli;
+
+import org.jspecify.annotations.NullMarked;
