@@ -14,9 +14,11 @@ import java.io.StringReader;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Collectors;
 
 /**
@@ -28,7 +30,7 @@ import java.util.stream.Collectors;
  * @param metadata {@code __metadata__}
  */
 record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadata) {
-  private static final String METADATA = "__metadata__";
+  static final String METADATA = "__metadata__";
 
   /** Where a tensor lies; {@code begin} and {@code end} count from the end of the header. */
   record Entry(DType dtype, List<Long> shape, long begin, long end) {}
@@ -40,6 +42,8 @@ record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadat
    * @throws GuildhallException INVALID_ARGUMENT saying what is wrong
    */
   static SafetensorsHeader parse(String json, long dataBytes) {
+    // Also keeps out a byte order mark, which the JSON reader would skip.
+    check(json.isEmpty() || json.charAt(0) == '{', "the header must begin with '{'");
     Map<String, Entry> tensors = new LinkedHashMap<>();
     Map<String, String> metadata = new LinkedHashMap<>();
     try (JsonReader reader = new JsonReader(new StringReader(json))) {
@@ -62,11 +66,7 @@ record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadat
       reader.endObject();
       // The format allows trailing white space; the strict reader refuses anything else here.
       check(reader.peek() == JsonToken.END_DOCUMENT, "something follows the header's object");
-    } catch (MalformedJsonException
-        | EOFException
-        | JsonParseException
-        | IllegalStateException
-        | NumberFormatException e) {
+    } catch (MalformedJsonException | EOFException | JsonParseException | IllegalStateException e) {
       throw wrong("the header is not right JSON: %s", e);
     } catch (IOException e) {
       throw wrong("the header cannot be read: %s", e);
@@ -91,9 +91,11 @@ record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadat
     String dtype = null;
     List<Long> shape = null;
     List<Long> offsets = null;
+    Set<String> seen = new HashSet<>();
     reader.beginObject();
     while (reader.hasNext()) {
       String field = reader.nextName();
+      check(seen.add(field), "tensor \"%s\" has %s twice", name, field);
       switch (field) {
         case "dtype" -> dtype = reader.nextString();
         case "shape" -> shape = readNumbers(reader, name, field);
@@ -115,16 +117,23 @@ record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadat
     while (reader.hasNext()) {
       check(reader.peek() == JsonToken.NUMBER, "tensor \"%s\": %s holds no number", name, field);
       String text = reader.nextString();
-      check(
-          text.length() <= 19 && text.chars().allMatch(c -> c >= '0' && c <= '9'),
-          "tensor \"%s\": %s holds %s; allowed are whole numbers from 0",
-          name,
-          field,
-          text);
-      numbers.add(Long.parseLong(text));
+      numbers.add(wholeNumber(text, name, field));
     }
     reader.endArray();
     return numbers;
+  }
+
+  private static long wholeNumber(String text, String name, String field) {
+    try {
+      if (text.chars().allMatch(c -> c >= '0' && c <= '9')) {
+        return Long.parseLong(text);
+      }
+    } catch (NumberFormatException e) {
+      // Digits alone: too large.
+    }
+    throw wrong(
+        "tensor \"%s\": %s holds %s; allowed are whole numbers from 0 to %d",
+        name, field, text, Long.MAX_VALUE);
   }
 
   private static DType dtype(String text, String name) {

@@ -32,6 +32,11 @@ public final class SafetensorsWriter {
   public static void write(
       Path path, Map<String, StoredTensor> tensors, Map<String, String> metadata)
       throws IOException {
+    if (tensors.containsKey(SafetensorsHeader.METADATA)) {
+      throw new IllegalArgumentException(
+          "a tensor is called %s; the format keeps that name"
+              .formatted(SafetensorsHeader.METADATA));
+    }
     Path partial = path.resolveSibling(path.getFileName() + ".partial");
     try (FileChannel channel =
         FileChannel.open(
@@ -56,7 +61,7 @@ public final class SafetensorsWriter {
     if (!metadata.isEmpty()) {
       JsonObject object = new JsonObject();
       metadata.forEach(object::addProperty);
-      header.add("__metadata__", object);
+      header.add(SafetensorsHeader.METADATA, object);
     }
     long offset = 0;
     for (Map.Entry<String, StoredTensor> entry : tensors.entrySet()) {

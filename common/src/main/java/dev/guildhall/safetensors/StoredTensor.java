@@ -13,6 +13,22 @@ import java.util.List;
 public record StoredTensor(DType dtype, List<Long> shape, MemorySegment data) {
   public StoredTensor {
     shape = List.copyOf(shape);
+    if (bytes(dtype, shape) != data.byteSize()) {
+      throw new IllegalArgumentException(
+          "shape is %s of %s; the data has %d bytes".formatted(shape, dtype, data.byteSize()));
+    }
+  }
+
+  /** What the shape takes; -1 if no memory is so large. */
+  private static long bytes(DType dtype, List<Long> shape) {
+    long bytes = dtype.bytes();
+    for (long dimension : shape) {
+      if (dimension < 0 || Math.multiplyHigh(bytes, dimension) != 0) {
+        return -1;
+      }
+      bytes *= dimension;
+    }
+    return bytes;
   }
 
   /** Number of elements. */
