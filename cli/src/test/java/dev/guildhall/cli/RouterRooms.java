@@ -5,6 +5,7 @@ import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.router.admission.TokenBudget;
+import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardMetrics;
@@ -15,6 +16,7 @@ import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.projection.Projection;
 import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.tensor.DType;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.HashSet;
 import java.util.List;
@@ -48,7 +50,7 @@ final class RouterRooms implements AutoCloseable {
         new LayerForward(
             directory::table,
             new TokenBudget(1 << 20),
-            1 << 20,
+            new ExchangeSettings(1 << 20, DType.FP32),
             transport.timer(),
             Runnable::run,
             new ForwardMetrics(new SimpleMeterRegistry()));

@@ -7,7 +7,9 @@ import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.router.RouterOptions;
+import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.tensor.DType;
 import io.grpc.ManagedChannel;
 import java.io.IOException;
 import java.net.URI;
@@ -41,7 +43,7 @@ final class ServedSystem implements AutoCloseable {
     EmbeddedSystem system =
         EmbeddedSystem.start(
             repository,
-            List.of(new ExpertOptions(ExpertParallel.WHOLE, Device.CPU, 2, 1 << 16)),
+            List.of(new ExpertOptions("all", ExpertParallel.WHOLE, Device.CPU, 2, 1 << 16)),
             ServedSystem::options,
             transport,
             metrics.registry());
@@ -54,7 +56,7 @@ final class ServedSystem implements AutoCloseable {
         targets,
         0,
         MAX_TOKENS_IN_FLIGHT,
-        1 << 20,
+        new ExchangeSettings(1 << 20, DType.FP32),
         Duration.ofSeconds(30),
         Duration.ofMillis(100));
   }
@@ -75,8 +77,7 @@ final class ServedSystem implements AutoCloseable {
   String metrics() throws IOException, InterruptedException {
     try (HttpClient http = HttpClient.newHttpClient()) {
       URI uri = URI.create("http://localhost:%d/metrics".formatted(metrics.port()));
-      return http.send(
-              HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
+      return http.send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
           .body();
     }
   }
