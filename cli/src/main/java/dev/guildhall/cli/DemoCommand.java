@@ -44,7 +44,7 @@ final class DemoCommand implements Callable<Integer> {
   private static final double TOLERANCE = 1e-4;
   private static final Duration TIMEOUT = Duration.ofSeconds(60);
 
-  @Option(names = "--json", description = "Prints one JSON object.")
+  @Option(names = "--json", fallbackValue = "true", description = "Prints one JSON object.")
   private boolean json;
 
   /** What came out, beside what DeepSpeed and the labels say. */

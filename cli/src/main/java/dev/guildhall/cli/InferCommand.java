@@ -57,7 +57,7 @@ final class InferCommand implements Callable<Integer> {
       description = "Gets output, l_aux and exp_counts.")
   private Path output = Path.of(".");
 
-  @Option(names = "--training", description = "Training mode: its capacity factor and noise.")
+  @Option(names = "--training", fallbackValue = "true", description = "Training mode: its capacity factor and noise.")
   private boolean training;
 
   @Option(
@@ -73,7 +73,7 @@ final class InferCommand implements Callable<Integer> {
       description = "Default: ${DEFAULT-VALUE}.")
   private int timeoutSeconds;
 
-  @Option(names = "--json", description = "Prints one JSON object.")
+  @Option(names = "--json", fallbackValue = "true", description = "Prints one JSON object.")
   private boolean json;
 
   @Override

@@ -1,5 +1,7 @@
 package dev.guildhall.cli;
 
+import static java.util.Objects.requireNonNull;
+
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import dev.guildhall.proto.LayerSummary;
@@ -14,9 +16,11 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
-import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code guildhall layers}. */
 @Command(
@@ -27,35 +31,43 @@ final class LayersCommand implements Callable<Integer> {
   private static final int TIMEOUT_SECONDS = 10;
   private static final int MAX_ANSWER_BYTES = 16 << 20;
 
-  /** Where to look. */
-  static final class Source {
-    @Option(names = "--repository", paramLabel = "DIR", description = "A model repository.")
-    private @Nullable Path repository;
+  @Spec private @Nullable CommandSpec spec;
 
-    @Option(names = "--target", paramLabel = "HOST:PORT", description = "A running router.")
-    private @Nullable String target;
-  }
+  @Option(names = "--repository", paramLabel = "DIR", description = "A model repository.")
+  private @Nullable Path repository;
 
-  @ArgGroup(multiplicity = "1")
-  private Source source = new Source();
+  @Option(names = "--target", paramLabel = "HOST:PORT", description = "A running router.")
+  private @Nullable String target;
 
-  @Option(names = "--json", description = "Prints one JSON object.")
+  @Option(names = "--json", fallbackValue = "true", description = "Prints one JSON object.")
   private boolean json;
 
   @Override
   public Integer call() {
+    boolean running = isRunning();
     List<LayerSummary> layers =
-        source.target == null ? inRepository(source.repository) : atRouter(source.target);
+        running ? atRouter(requireNonNull(target)) : inRepository(requireNonNull(repository));
     if (json) {
-      printJson(layers);
+      printJson(layers, running);
     } else {
-      printTable(layers);
+      printTable(layers, running);
     }
     return 0;
   }
 
-  private static List<LayerSummary> inRepository(@Nullable Path folder) {
-    return LayerRepository.open(folder == null ? Path.of(".") : folder).layers().stream()
+  /** Whether to ask a router: a flag counts for more than the other one's variable. */
+  private boolean isRunning() {
+    CommandLine command = requireNonNull(spec).commandLine();
+    boolean repositoryGiven = command.getParseResult().hasMatchedOption("--repository");
+    boolean targetGiven = command.getParseResult().hasMatchedOption("--target");
+    if (repositoryGiven == targetGiven && (repository == null) == (target == null)) {
+      throw new CommandLine.ParameterException(command, "give one of --repository and --target");
+    }
+    return targetGiven || repository == null;
+  }
+
+  private static List<LayerSummary> inRepository(Path folder) {
+    return LayerRepository.open(folder).layers().stream()
         .map(LayersCommand::summary)
         .toList();
   }
@@ -84,8 +96,7 @@ final class LayersCommand implements Callable<Integer> {
     }
   }
 
-  private void printTable(List<LayerSummary> layers) {
-    boolean running = source.target != null;
+  private static void printTable(List<LayerSummary> layers, boolean running) {
     int width = layers.stream().mapToInt(layer -> layer.getName().length()).max().orElse(0);
     String row = "%-" + Math.max("LAYER".length(), width) + "s %11s %7s %2s %8s %s";
     System.out.println(
@@ -104,7 +115,7 @@ final class LayersCommand implements Callable<Integer> {
     }
   }
 
-  private void printJson(List<LayerSummary> layers) {
+  private static void printJson(List<LayerSummary> layers, boolean running) {
     JsonArray array = new JsonArray();
     for (LayerSummary layer : layers) {
       JsonObject object = new JsonObject();
@@ -113,7 +124,7 @@ final class LayersCommand implements Callable<Integer> {
       object.addProperty("num_experts", layer.getNumExperts());
       object.addProperty("k", layer.getK());
       object.addProperty("use_residual", layer.getUseResidual());
-      if (source.target != null) {
+      if (running) {
         object.addProperty("ready", layer.getReady());
       }
       array.add(object);

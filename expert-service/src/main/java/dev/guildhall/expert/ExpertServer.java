@@ -11,6 +11,7 @@ import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /** A running expert service, put together by hand from its rooms. */
 public final class ExpertServer implements AutoCloseable {
@@ -19,6 +20,7 @@ public final class ExpertServer implements AutoCloseable {
   private final LoadedExperts experts;
   private final ComputePool pool;
   private final RpcServer server;
+  private final AtomicBoolean closed = new AtomicBoolean();
 
   private ExpertServer(LoadedExperts experts, ComputePool pool, RpcServer server) {
     this.experts = experts;
@@ -72,6 +74,9 @@ public final class ExpertServer implements AutoCloseable {
   /** Lets batches in progress finish within a few seconds, then stops everything. */
   @Override
   public void close() {
+    if (closed.getAndSet(true)) {
+      return;
+    }
     server.close();
     pool.close();
     experts.close();

@@ -142,6 +142,8 @@ public final class RouterServer implements AutoCloseable {
   /** Lets requests in progress finish within a few seconds, then stops everything. */
   @Override
   public void close() {
-    closing.forEach(Runnable::run);
+    while (!closing.isEmpty()) {
+      closing.pop().run();
+    }
   }
 }

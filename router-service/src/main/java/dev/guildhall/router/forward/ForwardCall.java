@@ -152,7 +152,9 @@ final class ForwardCall {
     long nanosLeft = job.deadlineNanos() - System.nanoTime();
     if (nanosLeft <= 0) {
       throw new GuildhallException(
-          ErrorCode.DEADLINE_EXCEEDED, "the deadline passed before the rows were sent");
+          ErrorCode.DEADLINE_EXCEEDED,
+          "layer %s: the deadline passed before the rows were sent"
+              .formatted(job.layer().name()));
     }
     return ExchangeRequest.newBuilder()
         .setLayer(job.layer().name())

@@ -1,0 +1,76 @@
+package dev.guildhall.cli;
+
+import dev.guildhall.proto.DescribeRequest;
+import dev.guildhall.proto.DescribeResponse;
+import dev.guildhall.proto.ExchangeRequest;
+import dev.guildhall.proto.ExchangeResponse;
+import dev.guildhall.proto.ExpertServiceGrpc;
+import dev.guildhall.proto.HostedLayer;
+import dev.guildhall.rpc.Transport;
+import io.grpc.Server;
+import io.grpc.stub.StreamObserver;
+import java.io.IOException;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/** An expert service that hosts a whole layer and never answers a batch. */
+final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implements AutoCloseable {
+  private final DescribeResponse description;
+  private final Recorded<ExchangeRequest> received = new Recorded<>();
+  private final Server server;
+
+  SilentExperts(Transport transport, String layer, int hiddenSize, int experts)
+      throws IOException {
+    description =
+        DescribeResponse.newBuilder()
+            .setDevice("cpu")
+            .addLayers(
+                HostedLayer.newBuilder()
+                    .setName(layer)
+                    .setHiddenSize(hiddenSize)
+                    .setNumExperts(experts)
+                    .addAllExperts(IntStream.range(0, experts).boxed().toList()))
+            .build();
+    server = transport.server(0).addService(this).build().start();
+  }
+
+  String target() {
+    return "localhost:" + server.getPort();
+  }
+
+  /** What routers sent so far. */
+  List<ExchangeRequest> received() {
+    return received.soFar();
+  }
+
+  @Override
+  public void describe(DescribeRequest request, StreamObserver<DescribeResponse> responses) {
+    responses.onNext(description);
+    responses.onCompleted();
+  }
+
+  @Override
+  public StreamObserver<ExchangeRequest> exchange(StreamObserver<ExchangeResponse> responses) {
+    return new StreamObserver<>() {
+      @Override
+      public void onNext(ExchangeRequest request) {
+        received.onNext(request);
+      }
+
+      @Override
+      public void onError(Throwable failure) {
+        // The router went away.
+      }
+
+      @Override
+      public void onCompleted() {
+        responses.onCompleted();
+      }
+    };
+  }
+
+  @Override
+  public void close() {
+    server.shutdownNow();
+  }
+}
