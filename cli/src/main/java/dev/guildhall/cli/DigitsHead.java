@@ -10,7 +10,6 @@ import dev.guildhall.safetensors.SafetensorsFile;
  * @param weight [classes, H]
  * @param bias [classes]
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared
 record DigitsHead(float[] weight, float[] bias) {
 
   static DigitsHead of(SafetensorsFile model) {

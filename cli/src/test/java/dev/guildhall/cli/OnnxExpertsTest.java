@@ -115,7 +115,7 @@ class OnnxExpertsTest {
             GuildhallException.class,
             () -> ServedSystem.start(LayerRepository.open(folder)).close());
     assertEquals(ErrorCode.NOT_FOUND, e.code());
-    assertTrue(e.getMessage().contains("expert_0.onnx"), e.getMessage());
+    assertTrue(String.valueOf(e.getMessage()).contains("expert_0.onnx"), e.getMessage());
   }
 
   private Path writeLayer() throws IOException {

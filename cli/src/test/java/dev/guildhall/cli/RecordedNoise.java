@@ -9,7 +9,6 @@ import dev.guildhall.router.gate.NoiseSource;
  * @param gumbels [tokens, experts]
  * @param uniforms [tokens, experts]
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared
 record RecordedNoise(
     float[] jitters, float[] gumbels, float[] uniforms, int hiddenSize, int experts)
     implements NoiseSource {

@@ -42,7 +42,8 @@ class ReplicaSpreadTest {
 
   @BeforeEach
   void writeLayer() throws IOException {
-    LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 2, \"drop_tokens\": false}");
+    LayerFiles.mlp(
+        folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 2, \"drop_tokens\": false}");
     repository = LayerRepository.open(folder);
   }
 
@@ -59,7 +60,7 @@ class ReplicaSpreadTest {
     Replica() throws IOException {
       server =
           ExpertServer.start(
-              new ExpertOptions(ExpertParallel.WHOLE, Device.CPU, 1, 1 << 16),
+              new ExpertOptions("replica", ExpertParallel.WHOLE, Device.CPU, 1, 1 << 16),
               repository,
               transport.server(0),
               registry);
@@ -165,7 +166,7 @@ class ReplicaSpreadTest {
       router.forward(5);
     } catch (StatusRuntimeException e) {
       assertEquals(Status.Code.UNAVAILABLE, e.getStatus().getCode(), e.getMessage());
-      assertTrue(e.getMessage().contains("layer layer, experts "), e.getMessage());
+      assertTrue(String.valueOf(e.getMessage()).contains("layer layer, experts "), e.getMessage());
     }
   }
 

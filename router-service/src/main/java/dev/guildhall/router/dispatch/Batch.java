@@ -11,5 +11,4 @@ package dev.guildhall.router.dispatch;
  * @param firstRow the first row's number
  * @param rows sum of the counts
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared; copies would cost more than the work
 public record Batch(int host, int[] experts, int[] rowCounts, int firstRow, int rows) {}

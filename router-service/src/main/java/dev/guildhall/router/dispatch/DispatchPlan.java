@@ -13,7 +13,6 @@ import java.util.List;
  * @param rowOfRoute [k, tokens] row-major: the row that computes choice j of token t
  * @param rowOfResidual [tokens] the row that computes the residual MLP; [0] without one
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared; copies would cost more than the work
 public record DispatchPlan(
     int tokens,
     int k,

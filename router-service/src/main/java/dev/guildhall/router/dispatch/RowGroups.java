@@ -10,7 +10,6 @@ import dev.guildhall.router.gate.Routing;
  *     there is one
  * @param termOfRow [rows]
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared; copies would cost more than the work
 record RowGroups(int[] start, int[] termOfRow) {
 
   static RowGroups of(Routing routing, boolean residual) {

@@ -9,7 +9,6 @@ import java.util.Arrays;
  * @param expert [k, tokens] row-major, {@link Routing#NO_EXPERT} where there is none (any more)
  * @param gate [k, tokens] softmax value of the chosen expert
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared; copies would cost more than the work
 record Choices(int tokens, int experts, int k, int[] expert, float[] gate) {
 
   static Choices none(int tokens, int experts, int k) {

@@ -18,7 +18,6 @@ import static java.util.Objects.requireNonNull;
  * @param expCounts [E] routes chosen, before capacity drops
  * @param droppedRoutes routes dropped by capacity
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared; copies would cost more than the work
 public record Routing(
     int tokens,
     int experts,

@@ -6,5 +6,4 @@ package dev.guildhall.router.projection;
  * @param gate [tokens, E] row-major fp32
  * @param coefficient [tokens, 2] row-major fp32; [0] without a residual MLP
  */
-@SuppressWarnings("ArrayRecordComponent") // never compared; copies would cost more than the work
 public record Logits(float[] gate, float[] coefficient) {}

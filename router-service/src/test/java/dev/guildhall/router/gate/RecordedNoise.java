@@ -1,7 +1,6 @@
 package dev.guildhall.router.gate;
 
 /** Draws of a recorded run; a draw that was not recorded must not be asked for. */
-@SuppressWarnings("ArrayRecordComponent") // never compared
 record RecordedNoise(
     float[] jitters, int hiddenSize, float[] gumbels, float[] uniforms, int experts)
     implements NoiseSource {
