@@ -57,7 +57,10 @@ final class InferCommand implements Callable<Integer> {
       description = "Gets output, l_aux and exp_counts.")
   private Path output = Path.of(".");
 
-  @Option(names = "--training", fallbackValue = "true", description = "Training mode: its capacity factor and noise.")
+  @Option(
+      names = "--training",
+      fallbackValue = "true",
+      description = "Training mode: its capacity factor and noise.")
   private boolean training;
 
   @Option(

@@ -67,9 +67,7 @@ final class LayersCommand implements Callable<Integer> {
   }
 
   private static List<LayerSummary> inRepository(Path folder) {
-    return LayerRepository.open(folder).layers().stream()
-        .map(LayersCommand::summary)
-        .toList();
+    return LayerRepository.open(folder).layers().stream().map(LayersCommand::summary).toList();
   }
 
   private static LayerSummary summary(Layer layer) {

@@ -81,7 +81,8 @@ class CommandsTest {
                           "true",
                           "GUILDHALL_REPOSITORY",
                           Digits.REPOSITORY.toString())));
-      String[] arguments = Stream.concat(Stream.of("layers"), Stream.of(flags)).toArray(String[]::new);
+      String[] arguments =
+          Stream.concat(Stream.of("layers"), Stream.of(flags)).toArray(String[]::new);
       assertTrue(run(command, arguments).out().startsWith("{"), String.join(" ", arguments));
     }
   }
@@ -141,8 +142,7 @@ class CommandsTest {
 
   @Test
   void inferKeepsTokensOutThatTheFileMasks() throws Exception {
-    LayerFiles.mlp(
-        folder.resolve("layers"), "small", "{\"hidden_size\": 8, \"num_experts\": 2}");
+    LayerFiles.mlp(folder.resolve("layers"), "small", "{\"hidden_size\": 8, \"num_experts\": 2}");
     Path input = folder.resolve("input.safetensors");
     Path output = folder.resolve("output.safetensors");
     Map<String, StoredTensor> tensors =
@@ -152,8 +152,7 @@ class CommandsTest {
             "used_token",
             Tensors.int64(1, 0, 1, 1));
     SafetensorsWriter.write(input, tensors, Map.of());
-    try (ServedSystem system =
-        ServedSystem.start(LayerRepository.open(folder.resolve("layers")))) {
+    try (ServedSystem system = ServedSystem.start(LayerRepository.open(folder.resolve("layers")))) {
       Run run =
           run(
               "infer",

@@ -42,7 +42,8 @@ class ReplicaSpreadTest {
 
   @BeforeEach
   void writeLayer() throws IOException {
-    LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 2, \"drop_tokens\": false}");
+    LayerFiles.mlp(
+        folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 2, \"drop_tokens\": false}");
     repository = LayerRepository.open(folder);
   }
 

@@ -82,9 +82,6 @@ class RequestIsolationTest {
   }
 
   private static ForwardRequest request(int tokens, long seed) {
-    return Requests.random(LAYER, tokens, HIDDEN, seed)
-        .setSeed(seed)
-        .setReturnRoutes(true)
-        .build();
+    return Requests.random(LAYER, tokens, HIDDEN, seed).setSeed(seed).setReturnRoutes(true).build();
   }
 }

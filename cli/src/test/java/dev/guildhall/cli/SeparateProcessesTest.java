@@ -74,7 +74,8 @@ class SeparateProcessesTest {
   @Test
   void wrongFlagsEndWithExitCode2() throws Exception {
     try (CommandProcess noRepository = CommandProcess.start(folder, "expert");
-        CommandProcess unknown = CommandProcess.start(
+        CommandProcess unknown =
+            CommandProcess.start(
                 folder, "router", "--repository=.", "--experts=a:1", "--no-such-flag");
         CommandProcess noNumber =
             CommandProcess.start(folder, "expert", "--repository", ".", "--port", "many")) {
@@ -97,8 +98,16 @@ class SeparateProcessesTest {
                 folder, "expert", "--repository", digits, "--ep-rank", "0", "--ep-size", "3");
         CommandProcess wrongTarget =
             CommandProcess.start(
-                folder, "router", "--repository", digits, "--port", "0", "--metrics-port", "0",
-                "--experts", "http://somewhere")) {
+                folder,
+                "router",
+                "--repository",
+                digits,
+                "--port",
+                "0",
+                "--metrics-port",
+                "0",
+                "--experts",
+                "http://somewhere")) {
       assertFailsWith(noFolder, "no-such-folder");
       assertFailsWith(wrongCut, "ep_size is 3; allowed is a divisor of layer digits's");
       assertFailsWith(wrongTarget, "target is \"http://somewhere\"; allowed is host:port");
@@ -126,8 +135,7 @@ class SeparateProcessesTest {
 
   private CommandProcess router(int... expertPorts) throws Exception {
     String experts =
-        String.join(
-            ",", Arrays.stream(expertPorts).mapToObj(port -> "localhost:" + port).toList());
+        String.join(",", Arrays.stream(expertPorts).mapToObj(port -> "localhost:" + port).toList());
     return CommandProcess.start(
         folder,
         "router",

@@ -51,12 +51,7 @@ final class ServedSystem implements AutoCloseable {
 
   static RouterOptions options(List<String> targets) {
     return new RouterOptions(
-        targets,
-        0,
-        MAX_TOKENS_IN_FLIGHT,
-        1 << 20,
-        Duration.ofSeconds(30),
-        Duration.ofMillis(100));
+        targets, 0, MAX_TOKENS_IN_FLIGHT, 1 << 20, Duration.ofSeconds(30), Duration.ofMillis(100));
   }
 
   int port() {
@@ -75,8 +70,7 @@ final class ServedSystem implements AutoCloseable {
   String metrics() throws IOException, InterruptedException {
     try (HttpClient http = HttpClient.newHttpClient()) {
       URI uri = URI.create("http://localhost:%d/metrics".formatted(metrics.port()));
-      return http.send(
-              HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
+      return http.send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
           .body();
     }
   }

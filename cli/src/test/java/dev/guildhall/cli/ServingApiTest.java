@@ -100,9 +100,7 @@ class ServingApiTest {
     assertEquals(shape, response.getShapeList());
     assertEquals(DType.DTYPE_FP32, response.getDtype());
     ForwardResponse flat =
-        system
-            .client()
-            .forward(Requests.of(PAIR, hiddenStates, elements / HIDDEN, HIDDEN).build());
+        system.client().forward(Requests.of(PAIR, hiddenStates, elements / HIDDEN, HIDDEN).build());
     assertEquals(flat.getOutput(), response.getOutput());
     assertEquals(EXPERTS, response.getExpCountsCount());
     assertEquals(
@@ -132,11 +130,9 @@ class ServingApiTest {
     ForwardResponse exact =
         system
             .client()
-            .forward(
-                Requests.of(PAIR, Tensors.floats(narrow, hiddenStates), 5, HIDDEN).build());
+            .forward(Requests.of(PAIR, Tensors.floats(narrow, hiddenStates), 5, HIDDEN).build());
     // The same request in fp32, and its output rounded once.
-    assertEquals(
-        Tensors.bytes(narrow, Tensors.floats(exact.getOutput())), response.getOutput());
+    assertEquals(Tensors.bytes(narrow, Tensors.floats(exact.getOutput())), response.getOutput());
   }
 
   @ParameterizedTest
@@ -291,8 +287,7 @@ class ServingApiTest {
     StreamObserver<ForwardRequest> stream =
         MoeLayerServiceGrpc.newStub(system.channel()).forwardStream(answers);
     for (int id = 0; id < requests; id++) {
-      ForwardRequest.Builder request =
-          Requests.random(PAIR, 1 + id % 3, HIDDEN, id % 7).setId(id);
+      ForwardRequest.Builder request = Requests.random(PAIR, 1 + id % 3, HIDDEN, id % 7).setId(id);
       stream.onNext(id % 50 == 49 ? request.setLayer("pear").build() : request.build());
     }
     stream.onCompleted();
@@ -305,8 +300,7 @@ class ServingApiTest {
         assertTrue(answer.getError().getMessage().contains("pear"), answer.toString());
       } else {
         assertFalse(answer.hasError(), answer.toString());
-        ForwardRequest alone =
-            Requests.random(PAIR, (int) (1 + id % 3), HIDDEN, id % 7).build();
+        ForwardRequest alone = Requests.random(PAIR, (int) (1 + id % 3), HIDDEN, id % 7).build();
         Tensors.assertClose(
             Tensors.floats(system.client().forward(alone).getOutput()),
             Tensors.floats(answer.getOutput()),
@@ -319,8 +313,7 @@ class ServingApiTest {
   void listsAndDescribesTheLayers() {
     List<LayerSummary> layers =
         system.client().listLayers(ListLayersRequest.getDefaultInstance()).getLayersList();
-    assertEquals(
-        List.of(PAIR, TIGHT), layers.stream().map(LayerSummary::getName).toList());
+    assertEquals(List.of(PAIR, TIGHT), layers.stream().map(LayerSummary::getName).toList());
     assertTrue(layers.stream().allMatch(LayerSummary::getReady));
     DescribeLayerResponse description =
         system.client().describeLayer(DescribeLayerRequest.newBuilder().setLayer(TIGHT).build());
@@ -365,8 +358,7 @@ class ServingApiTest {
             .map(ServiceResponse::getName)
             .toList()
             .containsAll(List.of("guildhall.v1.MoeLayerService", "grpc.health.v1.Health")));
-    assertTrue(
-        responses.getLast().getFileDescriptorResponse().getFileDescriptorProtoCount() > 0);
+    assertTrue(responses.getLast().getFileDescriptorResponse().getFileDescriptorProtoCount() > 0);
   }
 
   @Test

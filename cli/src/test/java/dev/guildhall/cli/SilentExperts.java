@@ -19,8 +19,7 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
   private final Recorded<ExchangeRequest> received = new Recorded<>();
   private final Server server;
 
-  SilentExperts(Transport transport, String layer, int hiddenSize, int experts)
-      throws IOException {
+  SilentExperts(Transport transport, String layer, int hiddenSize, int experts) throws IOException {
     description =
         DescribeResponse.newBuilder()
             .setDevice("cpu")

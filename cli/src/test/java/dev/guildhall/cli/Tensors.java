@@ -64,7 +64,10 @@ final class Tensors {
   static float[] floats(DType dtype, ByteString bytes) {
     float[] wide = new float[bytes.size() / dtype.bytes()];
     Floats.toFp32(
-        dtype, MemorySegment.ofArray(bytes.toByteArray()), MemorySegment.ofArray(wide), wide.length);
+        dtype,
+        MemorySegment.ofArray(bytes.toByteArray()),
+        MemorySegment.ofArray(wide),
+        wide.length);
     return wide;
   }
 

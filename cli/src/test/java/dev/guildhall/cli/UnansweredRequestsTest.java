@@ -42,7 +42,8 @@ class UnansweredRequestsTest {
 
   @BeforeEach
   void start() throws Exception {
-    LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 2, \"drop_tokens\": false}");
+    LayerFiles.mlp(
+        folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 2, \"drop_tokens\": false}");
     experts = new SilentExperts(transport, LAYER, HIDDEN, 2);
     router =
         RouterServer.start(
@@ -125,8 +126,8 @@ class UnansweredRequestsTest {
   void tokensBeyondTheLimitAreRefusedUntilOthersAreDone() {
     Context.CancellableContext context = Context.current().withCancellation();
     int most = (int) ServedSystem.MAX_TOKENS_IN_FLIGHT;
-    context.run(() ->
-        MoeLayerServiceGrpc.newStub(channel).forward(request(most - 1), new Recorded<>()));
+    context.run(
+        () -> MoeLayerServiceGrpc.newStub(channel).forward(request(most - 1), new Recorded<>()));
     Await.until("the first request is in", () -> tokensInFlight() == most - 1);
     StatusRuntimeException e =
         assertThrows(
@@ -178,11 +179,13 @@ class UnansweredRequestsTest {
 
   /** Every batch sent was followed by its cancellation. */
   private void awaitCancelledBatches() {
-    Await.until("batches are cancelled", () -> {
-      List<ExchangeRequest> received = experts.received();
-      List<Long> cancelled = idsOf(received, true);
-      return cancelled.containsAll(idsOf(received, false));
-    });
+    Await.until(
+        "batches are cancelled",
+        () -> {
+          List<ExchangeRequest> received = experts.received();
+          List<Long> cancelled = idsOf(received, true);
+          return cancelled.containsAll(idsOf(received, false));
+        });
   }
 
   private static List<Long> idsOf(List<ExchangeRequest> batches, boolean cancel) {

@@ -34,6 +34,9 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequest>> {
   private static final int MAX_IN_FLIGHT = 1024;
 
+  /** What a longer timeout, up to the largest uint64, counts as. */
+  private static final long LONGEST_TIMEOUT_US = TimeUnit.HOURS.toMicros(1);
+
   private final HostedExperts experts;
   private final ComputePool pool;
   private final ServerCallStreamObserver<TensorMessage<ExchangeResponse>> responses;
@@ -98,8 +101,8 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     if (header.getDtype() != DType.DTYPE_FP32) {
       throw invalidArgument("dtype is %s; allowed is DTYPE_FP32".formatted(header.getDtype()));
     }
-    if (header.getTimeoutUs() <= 0) {
-      throw invalidArgument("timeout_us is %d; allowed is from 1".formatted(header.getTimeoutUs()));
+    if (header.getTimeoutUs() == 0) {
+      throw invalidArgument("timeout_us is 0; allowed is from 1");
     }
     if (header.getExpertsCount() == 0 || header.getExpertsCount() != header.getRowCountsCount()) {
       throw invalidArgument(
@@ -120,8 +123,11 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
           "rows has %d bytes; allowed is %d, for %d rows of hidden_size %d in fp32"
               .formatted(in.readableBytes(), bytes, rows, layer.hiddenSize()));
     }
-    long timeoutNanos = TimeUnit.MICROSECONDS.toNanos(header.getTimeoutUs());
-    long deadlineNanos = System.nanoTime() + Math.min(timeoutNanos, TimeUnit.HOURS.toNanos(1));
+    long timeoutUs =
+        Long.compareUnsigned(header.getTimeoutUs(), LONGEST_TIMEOUT_US) < 0
+            ? header.getTimeoutUs()
+            : LONGEST_TIMEOUT_US;
+    long deadlineNanos = System.nanoTime() + TimeUnit.MICROSECONDS.toNanos(timeoutUs);
     return new RowBatch(
         segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, completion);
   }

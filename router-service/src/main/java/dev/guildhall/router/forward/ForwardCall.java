@@ -151,8 +151,7 @@ final class ForwardCall {
     if (nanosLeft <= 0) {
       throw new GuildhallException(
           ErrorCode.DEADLINE_EXCEEDED,
-          "layer %s: the deadline passed before the rows were sent"
-              .formatted(job.layer().name()));
+          "layer %s: the deadline passed before the rows were sent".formatted(job.layer().name()));
     }
     return ExchangeRequest.newBuilder()
         .setLayer(job.layer().name())
