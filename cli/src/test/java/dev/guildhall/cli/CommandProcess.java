@@ -4,11 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -16,6 +18,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /** The guildhall command in a process of its own, started as the launcher does. */
 final class CommandProcess implements AutoCloseable {
@@ -48,7 +51,7 @@ final class CommandProcess implements AutoCloseable {
             "-XX:TieredStopAtLevel=1",
             "-Dguildhall.home=" + Path.of(System.getProperty("guildhall.home", "..")),
             "-cp",
-            System.getProperty("java.class.path"),
+            classPath(),
             Guildhall.class.getName()));
     command.addAll(List.of(arguments));
     Path err = Files.createTempFile(logs, arguments[0] + "-", ".err");
@@ -129,5 +132,12 @@ final class CommandProcess implements AutoCloseable {
   @Override
   public void close() {
     process.destroyForcibly();
+  }
+
+  /** What the launcher's would be: without the tests, whose logging is set up in another way. */
+  private static String classPath() {
+    return Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+        .filter(entry -> !entry.endsWith("test-classes") && !entry.endsWith("-tests.jar"))
+        .collect(Collectors.joining(File.pathSeparator));
   }
 }

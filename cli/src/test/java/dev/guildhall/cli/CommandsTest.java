@@ -183,7 +183,7 @@ class CommandsTest {
       String target = "--target=localhost:" + system.port();
       String out = "--output=" + folder.resolve("output.safetensors");
       Run wrongDtype = run("infer", target, "--layer=digits", "--input=" + input, out);
-      assertFails(wrongDtype, "DTYPE_UNSPECIFIED");
+      assertFails(wrongDtype, "dtype is INT64; allowed is FP32, FP16 or BF16");
       Run unknown = run("infer", target, "--layer=pear", "--input=" + Digits.HELD_OUT, out);
       assertFails(unknown, "layer is \"pear\"; there are: digits");
       Run noFile = run("infer", target, "--layer=digits", "--input=no-such-file", out);

@@ -35,8 +35,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequest>> {
   private static final int MAX_IN_FLIGHT = 1024;
 
-  /** A longer timeout counts as this, so that the clock cannot overflow. */
-  private static final long LONGEST_NANOS = TimeUnit.HOURS.toNanos(1);
+  /** What a longer timeout, up to the largest uint64, counts as. */
+  private static final long LONGEST_TIMEOUT_US = TimeUnit.HOURS.toMicros(1);
 
   private final HostedExperts experts;
   private final ComputePool pool;
@@ -120,11 +120,14 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   }
 
   private static long deadlineNanos(ExchangeRequest header) {
-    if (header.getTimeoutUs() <= 0) {
-      throw invalidArgument("timeout_us is %d; allowed is from 1".formatted(header.getTimeoutUs()));
+    if (header.getTimeoutUs() == 0) {
+      throw invalidArgument("timeout_us is 0; allowed is from 1");
     }
-    long timeoutNanos = TimeUnit.MICROSECONDS.toNanos(header.getTimeoutUs());
-    return System.nanoTime() + Math.min(timeoutNanos, LONGEST_NANOS);
+    long timeoutUs =
+        Long.compareUnsigned(header.getTimeoutUs(), LONGEST_TIMEOUT_US) < 0
+            ? header.getTimeoutUs()
+            : LONGEST_TIMEOUT_US;
+    return System.nanoTime() + TimeUnit.MICROSECONDS.toNanos(timeoutUs);
   }
 
   private void answer(TensorMessage<ExchangeResponse> response) {

@@ -27,9 +27,11 @@ import org.slf4j.LoggerFactory;
  */
 public final class ReplicaDiscovery implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(ReplicaDiscovery.class);
-  private static final Pattern DNS = Pattern.compile("dns:///([^:/]+|\\[[0-9a-fA-F:]+]):(\\d+)");
+  private static final int MAX_PORT = 65_535;
+  private static final Pattern DNS =
+      Pattern.compile("dns:///([^:/]+|\\[[0-9a-fA-F:]+]):(\\d{1,5})");
   private static final Pattern SINGLE =
-      Pattern.compile("([^:/\\s]+|\\[[0-9a-fA-F:]+]):\\d+|unix:///\\S+|inprocess:\\S+");
+      Pattern.compile("([^:/\\s]+|\\[[0-9a-fA-F:]+]):(\\d{1,5})|unix:///\\S+|inprocess:\\S+");
 
   private final List<String> targets;
   private final Duration interval;
@@ -69,11 +71,17 @@ public final class ReplicaDiscovery implements AutoCloseable {
   }
 
   private static void check(String target) {
-    if (!DNS.matcher(target).matches() && !SINGLE.matcher(target).matches()) {
+    if (!hasForm(DNS, target) && !hasForm(SINGLE, target)) {
       throw GuildhallException.invalidArgument(
           "target is \"%s\"; allowed is host:port, dns:///name:port or unix:///path"
               .formatted(target));
     }
+  }
+
+  private static boolean hasForm(Pattern form, String target) {
+    Matcher matcher = form.matcher(target);
+    return matcher.matches()
+        && (matcher.group(2) == null || Integer.parseInt(matcher.group(2)) <= MAX_PORT);
   }
 
   private void resolve() {

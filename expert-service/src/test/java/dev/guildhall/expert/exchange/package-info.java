@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.expert.exchange;
+
+import org.jspecify.annotations.NullMarked;

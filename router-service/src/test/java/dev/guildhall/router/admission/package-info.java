@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.router.admission;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.router.exchange;
+
+import org.jspecify.annotations.NullMarked;

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.router.replicas;
+
+import org.jspecify.annotations.NullMarked;
