@@ -33,6 +33,7 @@ class OnnxExpertsTest {
   @TempDir private Path folder;
 
   /** relu(x · up) · down, up [H, F] and down [F, H]. */
+  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Model(int ffnSize, float[] up, float[] down) {
     static Model of(int expert) {
       int ffnSize = 4 + 7 * expert;

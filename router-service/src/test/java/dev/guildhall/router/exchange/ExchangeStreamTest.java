@@ -2,6 +2,7 @@ package dev.guildhall.router.exchange;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -224,7 +225,8 @@ class ExchangeStreamTest {
 
   private static void assertFails(Reply reply, ErrorCode code, String message) {
     ExecutionException e = assertThrows(ExecutionException.class, () -> await(reply));
-    GuildhallException failure = (GuildhallException) e.getCause();
+    GuildhallException failure =
+        assertInstanceOf(GuildhallException.class, e.getCause(), e.toString());
     assertEquals(code, failure.code());
     assertTrue(failure.getMessage().contains(message), failure.getMessage());
   }

@@ -55,7 +55,7 @@ class ReplicaPickerTest {
     Replica busier = replica("busier", 60);
     // Where the search starts is random.
     for (int i = 0; i < 20; i++) {
-      ReplicaPicker picker = new ReplicaPicker(hosts(List.of(busy, calm, busier)));
+      ReplicaPicker picker = new ReplicaPicker(hosts(List.of(List.of(busy, calm, busier))));
       picker.choose(0, 5);
       assertEquals(List.of(calm), picker.chosen());
     }
@@ -65,7 +65,7 @@ class ReplicaPickerTest {
   void countsTheRowsThatThisRequestHasJustGivenOut() throws Exception {
     Replica one = replica("one", 0);
     Replica two = replica("two", 0);
-    ReplicaPicker picker = new ReplicaPicker(hosts(List.of(one, two)));
+    ReplicaPicker picker = new ReplicaPicker(hosts(List.of(List.of(one, two))));
     int first = picker.choose(0, 10);
     int second = picker.choose(0, 4);
     assertEquals(1 - first, second);
@@ -78,7 +78,7 @@ class ReplicaPickerTest {
   @Test
   void oneReplicaOfSeveralExpertsHasOneNumber() throws Exception {
     Replica one = replica("one", 0);
-    ReplicaPicker picker = new ReplicaPicker(hosts(List.of(one), List.of(one)));
+    ReplicaPicker picker = new ReplicaPicker(hosts(List.of(List.of(one), List.of(one))));
     assertEquals(picker.choose(0, 3), picker.choose(1, 3));
     assertEquals(List.of(one), picker.chosen());
   }
@@ -89,7 +89,7 @@ class ReplicaPickerTest {
     Replica two = replica("two", 0);
     Set<Replica> chosen = new HashSet<>();
     for (int i = 0; i < 100; i++) {
-      ReplicaPicker picker = new ReplicaPicker(hosts(List.of(one, two)));
+      ReplicaPicker picker = new ReplicaPicker(hosts(List.of(List.of(one, two))));
       picker.choose(0, 1);
       chosen.addAll(picker.chosen());
     }
@@ -100,16 +100,15 @@ class ReplicaPickerTest {
   void namesEveryExpertWithoutAHost() throws Exception {
     Replica one = replica("one", 0);
     ReplicaPicker picker =
-        new ReplicaPicker(hosts(List.of(one), List.of(), List.of(one), List.of()));
+        new ReplicaPicker(hosts(List.of(List.of(one), List.of(), List.of(one), List.of())));
     picker.choose(0, 1);
     GuildhallException e = assertThrows(GuildhallException.class, () -> picker.choose(1, 1));
     assertEquals(ErrorCode.UNAVAILABLE, e.code());
     assertEquals("layer layer: no replica hosts expert 1, expert 3", e.getMessage());
   }
 
-  @SafeVarargs
-  private static LayerHosts hosts(List<Replica>... byExpert) {
-    return new LayerHosts("layer", List.of(byExpert));
+  private static LayerHosts hosts(List<List<Replica>> byExpert) {
+    return new LayerHosts("layer", byExpert);
   }
 
   private Replica replica(String name, int outstandingRows) throws Exception {
