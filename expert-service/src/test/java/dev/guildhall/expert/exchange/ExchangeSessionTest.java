@@ -236,10 +236,10 @@ class ExchangeSessionTest {
             Status.Code.INVALID_ARGUMENT,
             "dtype is DTYPE_UNSPECIFIED; allowed is DTYPE_FP32"),
         bad(
-            "other dtype",
+            "a dtype of another size",
             batch(7, 0, 1).setDtype(DType.DTYPE_FP16),
             Status.Code.INVALID_ARGUMENT,
-            "dtype is DTYPE_FP16"),
+            "rows has"),
         bad(
             "unknown dtype",
             batch(7, 0, 1).setDtypeValue(99),
