@@ -1,5 +1,6 @@
 package dev.guildhall.cli;
 
+import dev.guildhall.cli.bench.BenchCommand;
 import dev.guildhall.rpc.Statuses;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -20,7 +21,8 @@ import picocli.CommandLine.Command;
       RouterCommand.class,
       ExpertCommand.class,
       InferCommand.class,
-      LayersCommand.class
+      LayersCommand.class,
+      BenchCommand.class
     },
     footer = {
       "",

@@ -44,5 +44,8 @@ public final class MetricNames {
   /** Expert service, gauge: rows that wait for a worker. */
   public static final String EXPERT_QUEUED_ROWS = "guildhall.expert.queued.rows";
 
+  /** Every process, counter: heap bytes that its threads have allocated. */
+  public static final String ALLOCATED_BYTES = "guildhall.jvm.allocated.bytes";
+
   private MetricNames() {}
 }

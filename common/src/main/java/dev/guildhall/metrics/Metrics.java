@@ -1,5 +1,7 @@
 package dev.guildhall.metrics;
 
+import com.sun.management.ThreadMXBean;
+import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.jvm.JvmGcMetrics;
 import io.micrometer.core.instrument.binder.jvm.JvmMemoryMetrics;
@@ -11,6 +13,7 @@ import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
 import io.prometheus.metrics.exporter.httpserver.HTTPServer;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 
 /** The meters of a process, with those of its JVM, and the HTTP port that shows them. */
 public final class Metrics implements AutoCloseable {
@@ -31,6 +34,11 @@ public final class Metrics implements AutoCloseable {
     new UptimeMetrics().bindTo(registry);
     new FileDescriptorMetrics().bindTo(registry);
     gcMetrics.bindTo(registry);
+    // Micrometer's own figure moves with collections only.
+    ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+    FunctionCounter.builder(
+            MetricNames.ALLOCATED_BYTES, threads, ThreadMXBean::getTotalThreadAllocatedBytes)
+        .register(registry);
     server =
         HTTPServer.builder().port(port).registry(registry.getPrometheusRegistry()).buildAndStart();
   }

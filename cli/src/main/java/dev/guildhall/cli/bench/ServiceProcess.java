@@ -1,0 +1,98 @@
+package dev.guildhall.cli.bench;
+
+import com.google.common.base.Splitter;
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** A guildhall command running in a process of its own, with the flags of this JVM. */
+final class ServiceProcess implements AutoCloseable {
+  private static final int STOP_SECONDS = 10;
+
+  private final Process process;
+  private final Map<String, Integer> ports;
+
+  private ServiceProcess(Process process, Map<String, Integer> ports) {
+    this.process = process;
+    this.ports = ports;
+  }
+
+  /**
+   * Starts a server command and waits for its {@code ready} line.
+   *
+   * @throws GuildhallException UNAVAILABLE if it ends before it is ready; what it had to say is on
+   *     stderr
+   */
+  static ServiceProcess start(List<String> arguments) throws IOException {
+    List<String> command = new ArrayList<>();
+    command.add(ProcessHandle.current().info().command().orElse("java"));
+    command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+    command.addAll(
+        List.of("-cp", System.getProperty("java.class.path"), "dev.guildhall.cli.Guildhall"));
+    command.addAll(arguments);
+    ProcessBuilder builder =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
+    builder.environment().put("GUILDHALL_LOG_LEVEL", "ERROR");
+    Process process = builder.start();
+    try {
+      return new ServiceProcess(process, awaitReady(process, arguments));
+    } catch (IOException | RuntimeException e) {
+      process.destroyForcibly();
+      throw e;
+    }
+  }
+
+  private static Map<String, Integer> awaitReady(Process process, List<String> arguments)
+      throws IOException {
+    BufferedReader out = process.inputReader();
+    for (String line = out.readLine(); line != null; line = out.readLine()) {
+      if (line.startsWith("ready ")) {
+        Map<String, Integer> ports = new HashMap<>();
+        for (String port : Splitter.on(' ').split(line.substring("ready ".length()))) {
+          List<String> nameAndPort = Splitter.on('=').splitToList(port);
+          if (!nameAndPort.getFirst().equals("socket")) {
+            ports.put(nameAndPort.getFirst(), Integer.parseInt(nameAndPort.getLast()));
+          }
+        }
+        return ports;
+      }
+    }
+    throw new GuildhallException(
+        ErrorCode.UNAVAILABLE,
+        "'guildhall %s' ended before it was ready".formatted(String.join(" ", arguments)));
+  }
+
+  /** A port by its name in the {@code ready} line. */
+  int port(String name) {
+    Integer port = ports.get(name);
+    if (port == null) {
+      throw new IllegalArgumentException("no port " + name + " in " + ports);
+    }
+    return port;
+  }
+
+  /** Processor time since the start. */
+  long cpuNanos() {
+    return process.info().totalCpuDuration().orElseThrow().toNanos();
+  }
+
+  @Override
+  public void close() {
+    process.destroy();
+    try {
+      if (!process.waitFor(STOP_SECONDS, TimeUnit.SECONDS)) {
+        process.destroyForcibly();
+      }
+    } catch (InterruptedException e) {
+      process.destroyForcibly();
+      Thread.currentThread().interrupt();
+    }
+  }
+}
