@@ -166,7 +166,7 @@ class ReplicaSpreadTest {
       router.forward(5);
     } catch (StatusRuntimeException e) {
       assertEquals(Status.Code.UNAVAILABLE, e.getStatus().getCode(), e.getMessage());
-      assertTrue(e.getMessage().contains("layer layer, experts "), e.getMessage());
+      assertTrue(e.toString().contains("layer layer, experts "), e.getMessage());
     }
   }
 

@@ -271,7 +271,7 @@ class ServingApiTest {
         assertThrows(StatusRuntimeException.class, () -> system.client().forward(request));
     assertEquals(code, e.getStatus().getCode(), name + ": " + e.getMessage());
     for (String part : message) {
-      assertTrue(e.getMessage().contains(part), e.getMessage());
+      assertTrue(e.toString().contains(part), e.getMessage());
     }
     assertEquals(2 * HIDDEN * 4, goodOne().getOutput().size());
   }
