@@ -10,8 +10,9 @@ import java.lang.foreign.MemorySegment;
  * A message whose tensor stands beside its other fields, in pooled direct memory.
  *
  * <p>Ownership: whoever holds the message owns one reference to its payload and ends it with {@link
- * #close()} or {@link #takePayload()}. Sending borrows: gRPC takes a reference of its own, so the
- * sender closes the message when {@code onNext} has returned.
+ * #close()} or {@link #takePayload()}. Sending on a stream that is ready borrows: gRPC takes a
+ * reference of its own, so the sender closes the message when {@code onNext} has returned. A call
+ * that still waits for its channel keeps the message itself, and must not be sent to.
  *
  * @param header every field but the payload
  * @param payload the tensor's bytes from reader to writer index; empty if there is none

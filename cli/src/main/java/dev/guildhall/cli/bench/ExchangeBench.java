@@ -2,7 +2,6 @@ package dev.guildhall.cli.bench;
 
 import com.google.gson.JsonObject;
 import dev.guildhall.rpc.Transport;
-import io.grpc.ManagedChannel;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
@@ -49,25 +48,21 @@ final class ExchangeBench implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     try (ServiceProcess sink = ServiceProcess.start(List.of("bench", "echo-server"));
-        Transport transport = new Transport(1, MAX_MESSAGE_BYTES)) {
-      ManagedChannel channel = transport.channel("localhost:" + sink.port("grpc"));
-      try {
-        ExchangeLoad.run(channel, bytes, TimeUnit.SECONDS.toNanos(warmupSeconds));
-        long roundNanos = TimeUnit.SECONDS.toNanos(seconds) / ROUNDS;
-        double[] exchange = new double[ROUNDS];
-        double[] tcp = new double[ROUNDS];
-        double allocatedBefore = BenchSystem.allocatedBytes(sink);
-        double moved = 0;
-        for (int round = 0; round < ROUNDS; round++) {
-          tcp[round] = rawTcp(sink.port("tcp"), roundNanos);
-          exchange[round] = ExchangeLoad.run(channel, bytes, roundNanos);
-          moved += exchange[round] * roundNanos;
-        }
-        double allocated = BenchSystem.allocatedBytes(sink) - allocatedBefore;
-        print(median(exchange), median(tcp), allocated / moved);
-      } finally {
-        channel.shutdownNow();
+        Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
+        Connection connection = Connection.open(transport, "localhost:" + sink.port("grpc"))) {
+      ExchangeLoad.run(connection.channel(), bytes, TimeUnit.SECONDS.toNanos(warmupSeconds));
+      long roundNanos = TimeUnit.SECONDS.toNanos(seconds) / ROUNDS;
+      double[] exchange = new double[ROUNDS];
+      double[] tcp = new double[ROUNDS];
+      double allocatedBefore = BenchSystem.allocatedBytes(sink);
+      double moved = 0;
+      for (int round = 0; round < ROUNDS; round++) {
+        tcp[round] = rawTcp(sink.port("tcp"), roundNanos);
+        exchange[round] = ExchangeLoad.run(connection.channel(), bytes, roundNanos);
+        moved += exchange[round] * roundNanos;
       }
+      double allocated = BenchSystem.allocatedBytes(sink) - allocatedBefore;
+      print(median(exchange), median(tcp), allocated / moved);
     }
     return 0;
   }

@@ -112,15 +112,10 @@ final class LayerBench implements Callable<Integer> {
       try (BenchSystem system = BenchSystem.start(repository, epSize, unix, wireDtype);
           ServiceProcess echo = ServiceProcess.start(List.of("bench", "echo-server"));
           ComputeLimit limit = new ComputeLimit(layer);
-          Transport transport = new Transport(1, MAX_MESSAGE_BYTES)) {
-        ManagedChannel router = transport.channel(system.target());
-        ManagedChannel floor = transport.channel("localhost:" + echo.port("grpc"));
-        try {
-          print(measure(system, limit, routing, router, floor, payload));
-        } finally {
-          router.shutdownNow();
-          floor.shutdownNow();
-        }
+          Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
+          Connection router = Connection.open(transport, system.target());
+          Connection floor = Connection.open(transport, "localhost:" + echo.port("grpc"))) {
+        print(measure(system, limit, routing, router.channel(), floor.channel(), payload));
       } finally {
         payload.release();
       }
