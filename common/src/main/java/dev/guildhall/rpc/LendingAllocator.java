@@ -1,10 +1,11 @@
 package dev.guildhall.rpc;
 
 import io.netty.buffer.ByteBuf;
+import io.netty.buffer.ByteBufAllocator;
 import io.netty.buffer.ByteBufUtil;
-import io.netty.buffer.CompositeByteBuf;
 import io.netty.buffer.PooledByteBufAllocator;
 import io.netty.buffer.Unpooled;
+import io.netty.buffer.UnpooledDirectByteBuf;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -98,15 +99,25 @@ final class LendingAllocator extends PooledByteBufAllocator {
   }
 
   /** A payload that looks empty, and full again when its own content has been "written" to it. */
-  private static final class LentPayload extends CompositeByteBuf {
-    LentPayload(PooledByteBufAllocator allocator, ByteBuf payload) {
-      super(allocator, true, 1);
-      addComponent(false, payload);
+  private static final class LentPayload extends UnpooledDirectByteBuf {
+    private final ByteBuf payload;
+
+    /** Takes over one reference to the payload. */
+    LentPayload(ByteBufAllocator allocator, ByteBuf payload) {
+      super(allocator, payload.nioBuffer(), payload.readableBytes());
+      this.payload = payload;
+      writerIndex(0);
     }
 
     @Override
-    public CompositeByteBuf writeBytes(byte[] source, int offset, int length) {
+    public ByteBuf writeBytes(byte[] source, int offset, int length) {
       return writerIndex(writerIndex() + length);
+    }
+
+    @Override
+    protected void deallocate() {
+      super.deallocate();
+      payload.release();
     }
   }
 }

@@ -26,11 +26,14 @@ public final class ComputePool implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(ComputePool.class);
 
   private final WorkQueue queue;
+  private final InlineCompute inline;
   private final List<Thread> threads;
   private final Duration closeTimeout;
 
   private ComputePool(Builder builder) {
+    BlockRunner runner = new BlockRunner(builder.listener, builder.clock);
     queue = new WorkQueue(builder.blockSize, builder.workers, builder.maxQueuedRows, builder.clock);
+    inline = new InlineCompute(queue, runner, builder.clock);
     closeTimeout = builder.closeTimeout;
     threads =
         IntStream.range(0, builder.workers)
@@ -38,7 +41,7 @@ public final class ComputePool implements AutoCloseable {
                 Thread.ofPlatform()
                     .daemon()
                     .name("expert-worker-" + i)
-                    .start(new Worker(queue, builder.listener, builder.clock)))
+                    .start(new Worker(queue, runner)))
             .toList();
   }
 
@@ -68,6 +71,21 @@ public final class ComputePool implements AutoCloseable {
     }
   }
 
+  /**
+   * Computes a batch here and now if that is quicker than queueing it, and queues it otherwise. The
+   * completion may be called on this thread, before this returns, which is soon (within some 50 us)
+   * either way.
+   *
+   * @throws GuildhallException as {@link #submit} does
+   */
+  public void computeOrSubmit(RowBatch batch) {
+    if (inline.suits(batch)) {
+      inline.run(batch);
+    } else {
+      submit(batch);
+    }
+  }
+
   /** Rows that wait for a worker. */
   public int queuedRows() {
     return queue.queuedRows();
@@ -88,7 +106,7 @@ public final class ComputePool implements AutoCloseable {
     for (Piece piece : left) {
       piece.batch().fail(WorkQueue.closing());
     }
-    Worker.finish(left);
+    BlockRunner.finish(left);
     if (!join()) {
       log.warn("experts still compute {} after the pool was closed", closeTimeout);
     }

@@ -11,12 +11,18 @@ import java.util.List;
  * rows are guarded by the pool's lock.
  */
 public final class ExpertQueue {
+  /** Up to here reading the weights takes most of the time, however many rows there are. */
+  private static final int SMALL_BLOCK_ROWS = 4;
+
   private final ExpertKey key;
   private final ExpertRuntime runtime;
   private final WorkQueue owner;
   private final long rowBytes;
   private final Deque<PendingRows> pending = new ArrayDeque<>();
   private long rows;
+
+  /** Of the last small block; unknown until there was one. Written by workers, without a lock. */
+  private volatile long smallBlockNanos = Long.MAX_VALUE;
 
   ExpertQueue(ExpertKey key, ExpertRuntime runtime, WorkQueue owner) {
     this.key = key;
@@ -40,6 +46,18 @@ public final class ExpertQueue {
 
   boolean isOwnedBy(WorkQueue queue) {
     return owner == queue;
+  }
+
+  /** Notes how long a block took. */
+  void ran(int blockRows, long nanos) {
+    if (blockRows <= SMALL_BLOCK_ROWS) {
+      smallBlockNanos = nanos;
+    }
+  }
+
+  /** How long a block may take, by the last one of its size; very long if that is not known. */
+  long expectedNanos(int blockRows) {
+    return blockRows <= SMALL_BLOCK_ROWS ? smallBlockNanos : Long.MAX_VALUE;
   }
 
   long rowBytes() {

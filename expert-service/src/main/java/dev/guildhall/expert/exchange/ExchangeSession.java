@@ -88,7 +88,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
 
   private void submit(long batchId, RowBatch batch) {
     try {
-      pool.submit(batch);
+      pool.computeOrSubmit(batch);
     } catch (RuntimeException e) {
       inFlight.remove(batchId);
       throw e;
