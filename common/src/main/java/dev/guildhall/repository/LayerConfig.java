@@ -73,7 +73,7 @@ public record LayerConfig(
         proto.getEnableExpertTensorParallelism(),
         !proto.hasTop22NdExpertSampling() || proto.getTop22NdExpertSampling(),
         expert(proto),
-        weights(proto.getWeights()));
+        weights(proto));
   }
 
   /** Index under which the residual MLP is hosted and exchanged: one past the last expert. */
@@ -107,7 +107,7 @@ public record LayerConfig(
       case ONNX -> {
         OnnxExpert onnx = proto.getOnnx();
         yield new ExpertArchitecture.Onnx(
-            onnx.hasFile() ? onnx.getFile() : "expert_{expert}.onnx",
+            onnx.hasFile() ? oneEach(proto, "onnx.file", onnx.getFile()) : "expert_{expert}.onnx",
             onnx.hasResidualFile() ? onnx.getResidualFile() : "mlp.onnx");
       }
       case EXPERT_NOT_SET ->
@@ -129,13 +129,26 @@ public record LayerConfig(
                     .collect(Collectors.joining(", ", "one of ", ""))));
   }
 
-  private static WeightNames weights(Weights proto) {
+  private static WeightNames weights(MoeLayerConfig proto) {
+    Weights weights = proto.getWeights();
     return new WeightNames(
-        proto.getFilesCount() == 0 ? List.of("model.safetensors") : proto.getFilesList(),
-        proto.hasGate() ? proto.getGate() : "gate.wg.weight",
-        proto.hasCoefficient() ? proto.getCoefficient() : "coefficient",
-        proto.hasExpert() ? proto.getExpert() : "experts.{expert}",
-        proto.hasResidual() ? proto.getResidual() : "mlp");
+        weights.getFilesCount() == 0 ? List.of("model.safetensors") : weights.getFilesList(),
+        weights.hasGate() ? weights.getGate() : "gate.wg.weight",
+        weights.hasCoefficient() ? weights.getCoefficient() : "coefficient",
+        weights.hasExpert()
+            ? oneEach(proto, "weights.expert", weights.getExpert())
+            : "experts.{expert}",
+        weights.hasResidual() ? weights.getResidual() : "mlp");
+  }
+
+  /** Without the expert's number in it, a name would silently give all experts the same weights. */
+  private static String oneEach(MoeLayerConfig proto, String field, String name) {
+    check(
+        proto.getNumExperts() <= 1 || name.contains("{expert}"),
+        field,
+        name,
+        "a name with {expert} in it");
+    return name;
   }
 
   private static void checkFactor(String field, double value) {

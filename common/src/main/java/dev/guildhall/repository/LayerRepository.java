@@ -8,11 +8,19 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MoeLayerConfig;
 import java.io.IOException;
+import java.nio.file.FileVisitOption;
+import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.regex.Pattern;
-import java.util.stream.Stream;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A model repository: a folder of layers. A layer is a folder with a {@code layer.json}, directly
@@ -22,6 +30,7 @@ import java.util.stream.Stream;
  * @param layers in the order of their names; at least one
  */
 public record LayerRepository(Path folder, List<Layer> layers) {
+  private static final Logger log = LoggerFactory.getLogger(LayerRepository.class);
   private static final String CONFIG_FILE = "layer.json";
   private static final int MAX_DEPTH = 3;
   private static final Pattern NAME = Pattern.compile("[A-Za-z0-9][A-Za-z0-9._-]*");
@@ -41,17 +50,12 @@ public record LayerRepository(Path folder, List<Layer> layers) {
       throw new GuildhallException(
           ErrorCode.NOT_FOUND, "the model repository %s is not a folder".formatted(folder));
     }
-    List<Layer> layers;
-    try (Stream<Path> files = Files.walk(folder, MAX_DEPTH)) {
-      layers =
-          files
-              .filter(file -> file.getFileName().toString().equals(CONFIG_FILE))
-              .sorted()
-              .map(file -> read(folder, file))
-              .toList();
-    } catch (IOException e) {
-      throw GuildhallException.invalidArgument("%s cannot be read: %s".formatted(folder, e));
-    }
+    List<Layer> layers =
+        configFiles(folder).stream()
+            .sorted()
+            .map(file -> read(folder, file))
+            .sorted(Comparator.comparing(Layer::name))
+            .toList();
     if (layers.isEmpty()) {
       throw new GuildhallException(
           ErrorCode.NOT_FOUND,
@@ -61,12 +65,55 @@ public record LayerRepository(Path folder, List<Layer> layers) {
     return new LayerRepository(folder, layers);
   }
 
+  /**
+   * Mounted volumes have symbolic links to follow, hidden folders with the same files again, and
+   * folders like lost+found that only root may read.
+   */
+  private static List<Path> configFiles(Path repository) {
+    List<Path> found = new ArrayList<>();
+    SimpleFileVisitor<Path> visitor =
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult preVisitDirectory(Path folder, BasicFileAttributes attributes) {
+            boolean hidden =
+                !folder.equals(repository) && folder.getFileName().toString().startsWith(".");
+            return hidden ? FileVisitResult.SKIP_SUBTREE : FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes) {
+            if (file.getFileName().toString().equals(CONFIG_FILE)) {
+              found.add(file);
+            }
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult visitFileFailed(Path file, IOException failure) {
+            log.warn("{} is left out of the model repository: {}", file, failure.toString());
+            return FileVisitResult.CONTINUE;
+          }
+        };
+    try {
+      Files.walkFileTree(repository, EnumSet.of(FileVisitOption.FOLLOW_LINKS), MAX_DEPTH, visitor);
+    } catch (IOException e) {
+      throw GuildhallException.invalidArgument("%s cannot be read: %s".formatted(repository, e));
+    }
+    return found;
+  }
+
   private static Layer read(Path repository, Path file) {
     try {
       Path folder = requireNonNull(file.getParent());
+      if (folder.equals(repository)) {
+        throw GuildhallException.invalidArgument(
+            "this folder is a layer; the model repository is the folder above it");
+      }
       String name = name(repository.relativize(folder));
+      String json = Files.readString(file);
+      StrictJson.check(json);
       MoeLayerConfig.Builder proto = MoeLayerConfig.newBuilder();
-      JsonFormat.parser().merge(Files.readString(file), proto);
+      JsonFormat.parser().merge(json, proto);
       return new Layer(name, folder, proto.build(), LayerConfig.of(proto.build()));
     } catch (InvalidProtocolBufferException e) {
       throw wrong(file, String.valueOf(e.getMessage()), e);

@@ -1,0 +1,69 @@
+package dev.guildhall.repository;
+
+import com.google.gson.Strictness;
+import com.google.gson.stream.JsonReader;
+import com.google.gson.stream.JsonToken;
+import dev.guildhall.error.GuildhallException;
+import java.io.IOException;
+import java.io.StringReader;
+import java.util.HashSet;
+import java.util.Set;
+
+/**
+ * The check that a text is one JSON object as the standard has it. Protobuf's own parser takes bare
+ * names, lets the last of two fields of one name win, and does not look behind the object: an edit
+ * gone wrong would serve something else than it says.
+ */
+final class StrictJson {
+  private StrictJson() {}
+
+  /**
+   * Checks.
+   *
+   * @throws GuildhallException INVALID_ARGUMENT saying what is wrong and where
+   */
+  static void check(String json) {
+    try (JsonReader reader = new JsonReader(new StringReader(json))) {
+      reader.setStrictness(Strictness.STRICT);
+      skipObject(reader);
+      if (reader.peek() != JsonToken.END_DOCUMENT) {
+        throw GuildhallException.invalidArgument("something follows the JSON object");
+      }
+    } catch (IOException | IllegalStateException e) {
+      throw GuildhallException.invalidArgument("this is not one right JSON object: " + reason(e));
+    }
+  }
+
+  private static void skipObject(JsonReader reader) throws IOException {
+    Set<String> names = new HashSet<>();
+    reader.beginObject();
+    while (reader.hasNext()) {
+      String name = reader.nextName();
+      if (!names.add(name)) {
+        throw GuildhallException.invalidArgument("\"%s\" occurs twice".formatted(name));
+      }
+      skipValue(reader);
+    }
+    reader.endObject();
+  }
+
+  private static void skipValue(JsonReader reader) throws IOException {
+    JsonToken token = reader.peek();
+    if (token == JsonToken.BEGIN_OBJECT) {
+      skipObject(reader);
+    } else if (token == JsonToken.BEGIN_ARRAY) {
+      reader.beginArray();
+      while (reader.hasNext()) {
+        skipValue(reader);
+      }
+      reader.endArray();
+    } else {
+      reader.skipValue();
+    }
+  }
+
+  /** Without the reader's second line, which advises programmers. */
+  private static String reason(Exception e) {
+    return String.valueOf(e.getMessage()).lines().findFirst().orElse("");
+  }
+}
