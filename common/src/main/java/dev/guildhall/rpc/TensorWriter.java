@@ -3,16 +3,21 @@ package dev.guildhall.rpc;
 import com.google.protobuf.MessageLite;
 import io.grpc.stub.CallStreamObserver;
 import java.util.ArrayDeque;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Writes the messages of any thread to one stream, in order, and holds them back while the stream
  * is not ready. What waits is bounded by whoever bounds the work in flight.
  *
- * <p>The lock is held while gRPC frames a message, which keeps the order.
+ * <p>One thread at a time writes, whichever finds nobody at it; the others leave their message to
+ * it. No lock is held meanwhile: in-process streams answer within the call that writes.
  */
 public final class TensorWriter<H extends MessageLite> {
   private final CallStreamObserver<TensorMessage<H>> stream;
+
+  // Guarded by this object's lock.
   private final ArrayDeque<TensorMessage<H>> waiting = new ArrayDeque<>();
+  private boolean writing;
   private boolean completing;
   private boolean closed;
 
@@ -21,31 +26,42 @@ public final class TensorWriter<H extends MessageLite> {
   }
 
   /** Ownership of the message is transferred; it is dropped if the writer is closed. */
-  public synchronized void write(TensorMessage<H> message) {
-    if (closed || completing) {
-      message.close();
-      return;
+  public void write(TensorMessage<H> message) {
+    synchronized (this) {
+      if (closed || completing) {
+        message.close();
+        return;
+      }
+      waiting.add(message);
     }
-    waiting.add(message);
     drain();
   }
 
   /** To be called whenever the stream may have become ready. */
-  public synchronized void drain() {
-    while (!waiting.isEmpty() && stream.isReady()) {
-      try (TensorMessage<H> message = waiting.remove()) {
-        stream.onNext(message);
-      }
+  public void drain() {
+    for (TensorMessage<H> message = next(); message != null; message = next()) {
+      send(message);
     }
-    if (completing && !closed && waiting.isEmpty()) {
-      closed = true;
+    if (mayComplete()) {
       stream.onCompleted();
     }
   }
 
+  private void send(TensorMessage<H> message) {
+    try (message) {
+      stream.onNext(message);
+    } finally {
+      synchronized (this) {
+        writing = false;
+      }
+    }
+  }
+
   /** Ends the stream well once everything that waits is written. */
-  public synchronized void complete() {
-    completing = true;
+  public void complete() {
+    synchronized (this) {
+      completing = true;
+    }
     drain();
   }
 
@@ -54,5 +70,20 @@ public final class TensorWriter<H extends MessageLite> {
     closed = true;
     waiting.forEach(TensorMessage::close);
     waiting.clear();
+  }
+
+  /** The next message to write, for a thread that nobody is before. */
+  private synchronized @Nullable TensorMessage<H> next() {
+    if (writing || waiting.isEmpty() || !stream.isReady()) {
+      return null;
+    }
+    writing = true;
+    return waiting.remove();
+  }
+
+  private synchronized boolean mayComplete() {
+    boolean may = completing && !closed && !writing && waiting.isEmpty();
+    closed |= may;
+    return may;
   }
 }

@@ -81,7 +81,7 @@ public final class RouterServer implements AutoCloseable {
         Executors.newFixedThreadPool(
             Runtime.getRuntime().availableProcessors(),
             Thread.ofPlatform().daemon().name("guildhall-router-", 0).factory());
-    closing.push(workers::close);
+    closing.push(workers::shutdown);
     ReplicaDirectory directory =
         new ReplicaDirectory(layers.configs(), channels, transport.timer());
     closing.push(directory::close);

@@ -93,7 +93,7 @@ final class ForwardCall {
       for (int i = 0; i < routed.plan().batches().size(); i++) {
         send(i, routed, hiddenStates, picker.chosen());
       }
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | OutOfMemoryError e) {
       fail(e);
     } finally {
       job.hiddenStates().release();
@@ -185,31 +185,42 @@ final class ForwardCall {
       ended = true; // From here on this thread alone holds the buffers.
     }
     long fanOutNanos = System.nanoTime() - routed.atNanos();
-    LayerConfig config = job.layer().config();
-    ByteBuf output =
-        Buffers.allocate(Math.multiplyExact(job.tokens(), config.hiddenSize() * FLOAT_BYTES));
+    ByteBuf output;
     try {
-      MemorySegment[] segments =
-          Arrays.stream(blocks)
-              .map(block -> Buffers.segment(requireNonNull(block)))
-              .toArray(MemorySegment[]::new);
-      Combine combine =
-          config.useResidual()
-              ? Combine.withResidual(
-                  routed.plan(),
-                  routed.routing().weight(),
-                  routed.logits().coefficient(),
-                  config.hiddenSize())
-              : Combine.of(routed.plan(), routed.routing().weight(), config.hiddenSize());
-      combine.sum(segments, Buffers.segment(output), 0, job.tokens());
-    } catch (RuntimeException e) {
-      output.release();
+      output = sum(routed);
+    } catch (RuntimeException | OutOfMemoryError e) {
       releaseBuffers();
       listener.failed(e);
       return;
     }
     releaseBuffers();
     listener.succeeded(new ForwardResult(routed.routing(), fanOutNanos, output));
+  }
+
+  /** The layer's output, [tokens, H] fp32, owned by the caller. */
+  private ByteBuf sum(Routed routed) {
+    LayerConfig config = job.layer().config();
+    Combine combine =
+        config.useResidual()
+            ? Combine.withResidual(
+                routed.plan(),
+                routed.routing().weight(),
+                routed.logits().coefficient(),
+                config.hiddenSize())
+            : Combine.of(routed.plan(), routed.routing().weight(), config.hiddenSize());
+    MemorySegment[] segments =
+        Arrays.stream(blocks)
+            .map(block -> Buffers.segment(requireNonNull(block)))
+            .toArray(MemorySegment[]::new);
+    ByteBuf output =
+        Buffers.allocate(Math.multiplyExact(job.tokens(), config.hiddenSize() * FLOAT_BYTES));
+    try {
+      combine.sum(segments, Buffers.segment(output), 0, job.tokens());
+      return output;
+    } catch (RuntimeException e) {
+      output.release();
+      throw e;
+    }
   }
 
   /** Ends the call with a failure, unless it has ended already. */
