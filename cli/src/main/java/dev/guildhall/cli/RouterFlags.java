@@ -5,7 +5,6 @@ import dev.guildhall.router.RouterOptions;
 import dev.guildhall.router.RouterServer;
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.rpc.Transport;
-import dev.guildhall.tensor.DType;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -62,20 +61,6 @@ final class RouterFlags {
               + " Default: ${DEFAULT-VALUE}.")
   private WireDtype wireDtype = WireDtype.fp32;
 
-  /** By the names that the flag takes. */
-  @SuppressWarnings("ConstantField")
-  private enum WireDtype {
-    fp32(DType.FP32),
-    bf16(DType.BF16),
-    fp16(DType.FP16);
-
-    private final DType dtype;
-
-    WireDtype(DType dtype) {
-      this.dtype = dtype;
-    }
-  }
-
   int metricsPort() {
     return metricsPort;
   }
@@ -90,7 +75,7 @@ final class RouterFlags {
         experts,
         port,
         maxTokensInFlight,
-        new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype),
+        new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype()),
         Duration.ofSeconds(defaultTimeoutSeconds),
         defaults.lookupInterval());
   }

@@ -25,7 +25,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /** The experts of a repository that one replica hosts: weights mapped, sessions made. */
-final class LoadedExperts implements AutoCloseable {
+public final class LoadedExperts implements AutoCloseable {
   private final Device device;
   private final Map<String, SortedMap<Integer, ExpertRuntime>> layers = new LinkedHashMap<>();
   private final List<HostedLayer> descriptions = new ArrayList<>();
@@ -41,7 +41,8 @@ final class LoadedExperts implements AutoCloseable {
    * @throws dev.guildhall.error.GuildhallException for a layer, a tensor or a device that is not
    *     right
    */
-  static LoadedExperts load(LayerRepository repository, ExpertParallel slice, Device device) {
+  public static LoadedExperts load(
+      LayerRepository repository, ExpertParallel slice, Device device) {
     LoadedExperts loaded = new LoadedExperts(device);
     try {
       repository.layers().forEach(layer -> loaded.add(layer, slice.experts(layer)));
@@ -96,7 +97,7 @@ final class LoadedExperts implements AutoCloseable {
   }
 
   /** Gives every expert a queue of the pool. */
-  HostedExperts hostedBy(ComputePool pool) {
+  public HostedExperts hostedBy(ComputePool pool) {
     Map<String, SortedMap<Integer, ExpertQueue>> queues = new LinkedHashMap<>();
     layers.forEach((layer, runtimes) -> {
       SortedMap<Integer, ExpertQueue> byExpert = new TreeMap<>();

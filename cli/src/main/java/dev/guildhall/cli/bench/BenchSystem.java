@@ -13,61 +13,82 @@ import java.util.List;
 final class BenchSystem implements AutoCloseable {
   private static final String ALLOCATED = "guildhall_jvm_allocated_bytes_total ";
 
+  private final String target;
   private final List<ServiceProcess> processes;
 
-  private BenchSystem(List<ServiceProcess> processes) {
+  private BenchSystem(String target, List<ServiceProcess> processes) {
+    this.target = target;
     this.processes = processes;
   }
 
   /**
-   * Starts the processes.
+   * How to start the processes.
    *
    * @param epSize expert services, an EP rank each
-   * @param sockets whether router and experts meet in Unix domain sockets below the repository
+   * @param unix whether router and experts meet in Unix domain sockets
+   * @param sockets folder for these
    */
-  static BenchSystem start(Path repository, int epSize, boolean sockets, String wireDtype)
-      throws IOException {
+  record Settings(Path repository, int epSize, boolean unix, Path sockets, String wireDtype) {}
+
+  /** A router that somebody else has started. */
+  static BenchSystem running(String target) {
+    return new BenchSystem(target, List.of());
+  }
+
+  /** Starts the processes. */
+  static BenchSystem start(Settings settings) throws IOException {
     List<ServiceProcess> processes = new ArrayList<>();
-    BenchSystem system = new BenchSystem(processes);
     try {
       List<String> targets = new ArrayList<>();
-      for (int rank = 0; rank < epSize; rank++) {
-        Path socket = repository.resolve("rank-" + rank + ".sock").toAbsolutePath();
-        List<String> command =
-            new ArrayList<>(
-                List.of(
-                    "expert",
-                    "--repository=" + repository,
-                    "--ep-rank=" + rank,
-                    "--ep-size=" + epSize,
-                    "--port=0",
-                    "--metrics-port=0"));
-        if (sockets) {
-          command.add("--socket=" + socket);
-        }
-        ServiceProcess expert = ServiceProcess.start(command);
-        processes.add(expert);
-        targets.add(sockets ? "unix://" + socket : "localhost:" + expert.port("grpc"));
+      for (int rank = 0; rank < settings.epSize(); rank++) {
+        targets.add(startExpert(settings, rank, processes));
       }
-      processes.addFirst(
+      ServiceProcess router =
           ServiceProcess.start(
               List.of(
                   "router",
-                  "--repository=" + repository,
+                  "--repository=" + settings.repository(),
                   "--experts=" + String.join(",", targets),
-                  "--wire-dtype=" + wireDtype,
+                  "--wire-dtype=" + settings.wireDtype(),
                   "--port=0",
-                  "--metrics-port=0")));
-      return system;
+                  "--metrics-port=0"));
+      processes.add(router);
+      return new BenchSystem("localhost:" + router.port("grpc"), processes);
     } catch (IOException | RuntimeException e) {
-      system.close();
+      processes.forEach(ServiceProcess::close);
       throw e;
     }
   }
 
+  /** Starts one EP rank and gives the target that reaches it. */
+  private static String startExpert(Settings settings, int rank, List<ServiceProcess> processes)
+      throws IOException {
+    Path socket = settings.sockets().resolve("rank-" + rank + ".sock").toAbsolutePath();
+    List<String> command =
+        new ArrayList<>(
+            List.of(
+                "expert",
+                "--repository=" + settings.repository(),
+                "--ep-rank=" + rank,
+                "--ep-size=" + settings.epSize(),
+                "--port=0",
+                "--metrics-port=0"));
+    if (settings.unix()) {
+      command.add("--socket=" + socket);
+    }
+    ServiceProcess expert = ServiceProcess.start(command);
+    processes.add(expert);
+    return settings.unix() ? "unix://" + socket : "localhost:" + expert.port("grpc");
+  }
+
   /** Where the router is. */
   String target() {
-    return "localhost:" + processes.getFirst().port("grpc");
+    return target;
+  }
+
+  /** Whether the processes were started here, so that their costs are known. */
+  boolean isOurs() {
+    return !processes.isEmpty();
   }
 
   /** Processor time of all processes. */

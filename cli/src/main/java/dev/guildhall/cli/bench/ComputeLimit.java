@@ -1,23 +1,19 @@
 package dev.guildhall.cli.bench;
 
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.expert.LoadedExperts;
 import dev.guildhall.expert.batching.BatchCompletion;
 import dev.guildhall.expert.batching.ComputePool;
-import dev.guildhall.expert.batching.ExpertKey;
-import dev.guildhall.expert.batching.ExpertQueue;
 import dev.guildhall.expert.batching.RowBatch;
-import dev.guildhall.expert.runtime.ExpertRuntime;
-import dev.guildhall.expert.runtime.OnnxExpert;
+import dev.guildhall.expert.exchange.HostedExperts;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.onnx.MlpTensors;
-import dev.guildhall.repository.ExpertArchitecture;
-import dev.guildhall.repository.Layer;
-import dev.guildhall.repository.LayerWeights;
-import dev.guildhall.router.gate.Routing;
+import dev.guildhall.repository.ExpertParallel;
+import dev.guildhall.repository.LayerRepository;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.SortedMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -34,54 +30,31 @@ import org.HdrHistogram.Histogram;
 final class ComputeLimit implements AutoCloseable {
   private static final long GRACE_SECONDS = 60;
 
-  private final LayerWeights weights;
-  private final List<ExpertRuntime> runtimes = new ArrayList<>();
-  private final List<ExpertQueue> queues = new ArrayList<>();
+  private final LoadedExperts loaded;
+  private final HostedExperts.LayerExperts experts;
   private final ComputePool pool = ComputePool.builder().maxQueuedRows(1 << 24).start();
   private final Arena arena = Arena.ofShared();
-  private final int hiddenSize;
 
   @SuppressWarnings("MustBeClosedChecker") // The arena is closed with this object.
-  ComputeLimit(Layer layer) {
-    hiddenSize = layer.config().hiddenSize();
-    weights = LayerWeights.open(layer);
-    for (int expert = 0; expert < layer.config().numExperts(); expert++) {
-      ExpertRuntime runtime = runtime(layer, expert);
-      runtimes.add(runtime);
-      queues.add(pool.host(new ExpertKey(layer.name(), expert), runtime));
-    }
+  ComputeLimit(LayerRepository repository, String layer) {
+    loaded = LoadedExperts.load(repository, ExpertParallel.WHOLE, Device.CPU);
+    experts = loaded.hostedBy(pool).layer(layer);
   }
 
-  private ExpertRuntime runtime(Layer layer, int expert) {
-    return switch (layer.config().expert()) {
-      case ExpertArchitecture.Onnx onnx ->
-          OnnxExpert.file(LayerWeights.onnxFile(layer, onnx, expert), hiddenSize, Device.CPU);
-      case ExpertArchitecture.Mlp mlp -> {
-        LayerWeights.Mlp maps = weights.mlp(mlp, expert);
-        yield OnnxExpert.mlp(
-            new MlpTensors(
-                maps.fc1().weight(),
-                maps.fc1().bias(),
-                maps.fc2().weight(),
-                maps.fc2().bias(),
-                hiddenSize,
-                maps.fc1().outSize(),
-                mlp.activation()),
-            Device.CPU);
-      }
-    };
-  }
-
-  /** Computes a request's rows again and again, in a closed loop of some concurrency. */
-  Load run(Routing routing, int concurrency, long nanos)
+  /**
+   * Computes a request's rows again and again, in a closed loop of some concurrency.
+   *
+   * @param rowCounts rows by expert
+   */
+  Load run(SortedMap<Integer, Integer> rowCounts, int concurrency, long nanos)
       throws InterruptedException, ExecutionException, TimeoutException {
-    Loop loop = new Loop(routing.expCounts(), concurrency, nanos);
+    Loop loop = new Loop(rowCounts, concurrency, nanos);
     loop.start();
     return loop.done.get(TimeUnit.NANOSECONDS.toSeconds(nanos) + GRACE_SECONDS, TimeUnit.SECONDS);
   }
 
   private final class Loop {
-    private final long[] rowCounts;
+    private final SortedMap<Integer, Integer> rowCounts;
     private final long startNanos = System.nanoTime();
     private final long endNanos;
     private final Histogram latency = new ConcurrentHistogram(Load.histogram());
@@ -89,7 +62,7 @@ final class ComputeLimit implements AutoCloseable {
     private final AtomicInteger running;
     private final int concurrency;
 
-    Loop(long[] rowCounts, int concurrency, long nanos) {
+    Loop(SortedMap<Integer, Integer> rowCounts, int concurrency, long nanos) {
       this.rowCounts = rowCounts;
       this.concurrency = concurrency;
       this.endNanos = startNanos + nanos;
@@ -109,14 +82,10 @@ final class ComputeLimit implements AutoCloseable {
       private long sentNanos;
 
       Caller() {
-        long rows = 0;
-        for (int expert = 0; expert < rowCounts.length; expert++) {
-          if (rowCounts[expert] > 0) {
-            segments.add(new RowBatch.Segment(queues.get(expert), (int) rowCounts[expert]));
-            rows += rowCounts[expert];
-          }
-        }
-        long bytes = rows * hiddenSize * Float.BYTES;
+        rowCounts.forEach(
+            (expert, rows) -> segments.add(new RowBatch.Segment(experts.expert(expert), rows)));
+        long rows = rowCounts.values().stream().mapToLong(Integer::longValue).sum();
+        long bytes = rows * experts.hiddenSize() * Float.BYTES;
         in = arena.allocate(bytes, Long.BYTES);
         out = arena.allocate(bytes, Long.BYTES);
       }
@@ -147,8 +116,7 @@ final class ComputeLimit implements AutoCloseable {
   @Override
   public void close() {
     pool.close();
-    runtimes.forEach(ExpertRuntime::close);
-    weights.close();
+    loaded.close();
     arena.close();
   }
 }

@@ -14,12 +14,12 @@ import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import io.netty.buffer.Unpooled;
 import java.io.IOException;
+import java.io.OutputStream;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
 import picocli.CommandLine.Command;
 
 /**
@@ -43,7 +43,7 @@ final class EchoServer implements Callable<Integer> {
       System.out.println(
           "ready grpc=%d tcp=%d metrics=%d"
               .formatted(server.getPort(), tcp.socket().getLocalPort(), metrics.port()));
-      new CountDownLatch(1).await();
+      System.in.transferTo(OutputStream.nullOutputStream());
     }
     return 0;
   }

@@ -1,59 +1,100 @@
 package dev.guildhall.cli.bench;
 
 import com.google.gson.JsonObject;
-import com.sun.management.OperatingSystemMXBean;
-import dev.guildhall.onnx.ProjectionTensors;
-import dev.guildhall.proto.DType;
-import dev.guildhall.proto.ForwardRequest;
-import dev.guildhall.repository.Layer;
+import dev.guildhall.cli.WireDtype;
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerRepository;
-import dev.guildhall.repository.LayerWeights;
-import dev.guildhall.router.gate.Gate;
-import dev.guildhall.router.gate.Routing;
-import dev.guildhall.router.gate.SeededNoise;
-import dev.guildhall.router.gate.UsedTokens;
-import dev.guildhall.router.projection.Projection;
-import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Transport;
-import io.grpc.ManagedChannel;
-import io.netty.buffer.ByteBuf;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Callable;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
 
 /** {@code guildhall bench layer}. */
 @Command(
     name = "layer",
     description = {
-      "Serves a random layer by a router and expert processes on loopback and drives it.",
+      "Serves a layer by a router and expert processes on loopback and drives it.",
       "Beside it, in rounds of the same run: the experts' sessions alone (compute_limit) and a bare"
           + " gRPC ping-pong of the same payload (rpc_floor)."
     },
     mixinStandardHelpOptions = true)
 final class LayerBench implements Callable<Integer> {
   private static final int MAX_MESSAGE_BYTES = 256 << 20;
-  private static final int ROUNDS = 3;
 
-  @Option(names = "--hidden", defaultValue = "1024", description = "Default: ${DEFAULT-VALUE}.")
-  private int hidden;
+  /** A layer made for the occasion. */
+  private static final class Shape {
+    @Option(names = "--hidden", description = "Of a random layer. Default: 1024.")
+    private int hidden = 1024;
 
-  @Option(names = "--ffn", defaultValue = "4096", description = "Default: ${DEFAULT-VALUE}.")
-  private int ffn;
+    @Option(names = "--ffn", description = "Of a random layer. Default: 4096.")
+    private int ffn = 4096;
 
-  @Option(names = "--experts", defaultValue = "8", description = "Default: ${DEFAULT-VALUE}.")
-  private int experts;
+    @Option(names = "--experts", description = "Of a random layer. Default: 8.")
+    private int experts = 8;
 
-  @Option(names = "--k", defaultValue = "2", description = "Default: ${DEFAULT-VALUE}.")
-  private int k;
+    @Option(names = "--k", description = "Of a random layer. Default: 2.")
+    private int k = 2;
+  }
+
+  /** A layer that is there. */
+  private static final class Stored {
+    @Option(
+        names = "--repository",
+        required = true,
+        paramLabel = "DIR",
+        description = "Benches a layer of this repository instead of a random one.")
+    private Path repository = Path.of(".");
+
+    @Option(names = "--layer", required = true, paramLabel = "NAME", description = "Its name.")
+    private String layer = "";
+
+    @Option(
+        names = "--target",
+        paramLabel = "HOST:PORT",
+        description =
+            "A running router that serves this layer; no processes are started, and what they"
+                + " cost is not known.")
+    private @Nullable String target;
+  }
+
+  /** One of the two. */
+  private static final class Source {
+    @ArgGroup(exclusive = false)
+    private @Nullable Shape shape;
+
+    @ArgGroup(exclusive = false)
+    private @Nullable Stored stored;
+  }
+
+  @Spec private @Nullable CommandSpec spec;
+
+  @ArgGroup private @Nullable Source source;
+
+  @Option(
+      names = "--dtype",
+      defaultValue = "fp32",
+      paramLabel = "fp32|bf16|fp16",
+      description = "Of the requests' hidden states. Default: ${DEFAULT-VALUE}.")
+  private WireDtype dtype = WireDtype.fp32;
+
+  @Option(
+      names = "--wire-dtype",
+      defaultValue = "fp32",
+      paramLabel = "fp32|bf16|fp16",
+      description = "Between router and experts. Default: ${DEFAULT-VALUE}.")
+  private WireDtype wireDtype = WireDtype.fp32;
 
   @Option(
       names = "--tokens",
@@ -73,14 +114,11 @@ final class LayerBench implements Callable<Integer> {
       description = "Expert processes. Default: ${DEFAULT-VALUE}.")
   private int epSize;
 
-  @Option(names = "--unix", description = "Router and experts meet in Unix domain sockets.")
-  private boolean unix;
-
   @Option(
-      names = "--wire-dtype",
-      defaultValue = "fp32",
-      description = "Between router and experts. Default: ${DEFAULT-VALUE}.")
-  private String wireDtype = "fp32";
+      names = "--unix",
+      fallbackValue = "true",
+      description = "Router and experts meet in Unix domain sockets.")
+  private boolean unix;
 
   @Option(
       names = "--seconds",
@@ -90,124 +128,123 @@ final class LayerBench implements Callable<Integer> {
 
   @Option(
       names = "--warmup-seconds",
-      defaultValue = "8",
-      description = "Before, for the compilers. Default: ${DEFAULT-VALUE}.")
+      defaultValue = "60",
+      description =
+          "Before, until five JVMs have compiled what is hot. Default: ${DEFAULT-VALUE}.")
   private int warmupSeconds;
 
-  @Option(names = "--json", description = "Prints one JSON object.")
+  @Option(names = "--json", fallbackValue = "true", description = "Prints one JSON object.")
   private boolean json;
 
   @Override
   public Integer call() throws Exception {
-    RandomLayer shape = new RandomLayer(hidden, ffn, experts, k);
-    Path repository = Files.createTempDirectory("guildhall-bench-");
+    atLeastOne("--tokens", tokens);
+    atLeastOne("--concurrency", concurrency);
+    atLeastOne("--seconds", seconds);
+    Path folder = Files.createTempDirectory("guildhall-bench-");
     try {
-      progress("writing a random layer");
-      shape.write(repository);
-      Layer layer = LayerRepository.open(repository).layers().getFirst();
-      float[] hiddenStates = RandomLayer.hiddenStates(tokens, hidden, 2);
-      ByteBuf payload = LayerLoad.payload(hiddenStates);
-      Routing routing = route(layer, payload);
-      progress("starting a router and %d expert services".formatted(epSize));
-      try (BenchSystem system = BenchSystem.start(repository, epSize, unix, wireDtype);
+      BenchedLayer layer = layer(folder);
+      try (BenchSystem system = system(layer, folder);
           ServiceProcess echo = ServiceProcess.start(List.of("bench", "echo-server"));
-          ComputeLimit limit = new ComputeLimit(layer);
+          ComputeLimit limit = new ComputeLimit(layer.repository(), layer.layer().name());
           Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
           Connection router = Connection.open(transport, system.target());
           Connection floor = Connection.open(transport, "localhost:" + echo.port("grpc"))) {
-        print(measure(system, limit, routing, router.channel(), floor.channel(), payload));
-      } finally {
-        payload.release();
+        LayerRun run =
+            new LayerRun(
+                system,
+                limit,
+                router.channel(),
+                floor.channel(),
+                concurrency,
+                LayerBench::progress);
+        print(layer.layer().config(), measure(run, layer));
       }
     } finally {
-      delete(repository);
+      delete(folder);
     }
     return 0;
   }
 
-  /** The routes that the router will choose, by the same gate. */
-  private static Routing route(Layer layer, ByteBuf hiddenStates) {
-    int hiddenSize = layer.config().hiddenSize();
-    int tokens = hiddenStates.readableBytes() / (hiddenSize * Float.BYTES);
-    try (LayerWeights weights = LayerWeights.open(layer);
-        Projection projection =
-            new Projection(
-                new ProjectionTensors(
-                    weights.gate(), Optional.empty(), hiddenSize, layer.config().numExperts()))) {
-      float[] logits = projection.gate(Buffers.segment(hiddenStates), tokens);
-      return new Gate(layer.config())
-          .route(logits, tokens, false, UsedTokens.ALL, new SeededNoise(0));
+  private LayerReport measure(LayerRun run, BenchedLayer layer) throws Exception {
+    try (BenchedLayer.Request one = layer.request(1, dtype.dtype());
+        BenchedLayer.Request request = layer.request(tokens, dtype.dtype())) {
+      run.warmUp(one, request, warmupSeconds);
+      return run.measure(request, seconds, bytesPerToken(layer.layer().config()));
     }
   }
 
-  private LayerReport measure(
-      BenchSystem system,
-      ComputeLimit limit,
-      Routing routing,
-      ManagedChannel router,
-      ManagedChannel floor,
-      ByteBuf payload)
-      throws Exception {
-    ForwardRequest header =
-        ForwardRequest.newBuilder()
-            .setLayer(RandomLayer.NAME)
-            .setDtype(DType.DTYPE_FP32)
-            .addShape(tokens)
-            .addShape(hidden)
-            .build();
-    progress("warming up for %d s".formatted(warmupSeconds));
-    long warmupNanos = TimeUnit.SECONDS.toNanos(warmupSeconds);
-    RpcFloor.run(floor, payload, warmupNanos / 4);
-    limit.run(routing, concurrency, warmupNanos / 4);
-    LayerLoad.run(router, header, payload, concurrency, warmupNanos / 2);
-
-    long roundNanos = TimeUnit.SECONDS.toNanos(seconds) / ROUNDS;
-    List<Load> limits = new ArrayList<>();
-    List<Load> floors = new ArrayList<>();
-    List<Load> served = new ArrayList<>();
-    double cpuNanos = 0;
-    double allocated = 0;
-    for (int round = 1; round <= ROUNDS; round++) {
-      progress("round %d of %d".formatted(round, ROUNDS));
-      limits.add(limit.run(routing, concurrency, roundNanos));
-      floors.add(RpcFloor.run(floor, payload, Math.max(1, roundNanos / 3)));
-      double allocatedBefore = system.allocatedBytes();
-      long cpuBefore = system.cpuNanos() + ownCpuNanos();
-      served.add(LayerLoad.run(router, header, payload, concurrency, roundNanos));
-      cpuNanos += system.cpuNanos() + ownCpuNanos() - cpuBefore;
-      allocated += system.allocatedBytes() - allocatedBefore;
+  private void atLeastOne(String option, int value) {
+    if (value < 1) {
+      throw new ParameterException(
+          spec().commandLine(), "%s is %d; allowed is from 1".formatted(option, value));
     }
-    return new LayerReport(tokens, bytesPerToken(), limits, floors, served, cpuNanos, allocated);
   }
 
-  /** Payload there and back: client to router, and router to the k experts. */
-  private int bytesPerToken() {
-    int wireBytes = wireDtype.equals("fp32") ? Float.BYTES : Short.BYTES;
-    return 2 * hidden * Float.BYTES + 2 * k * hidden * wireBytes;
+  private CommandSpec spec() {
+    if (spec == null) {
+      throw new IllegalStateException("picocli sets the spec before the call");
+    }
+    return spec;
   }
 
-  private static long ownCpuNanos() {
-    return ((OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
-        .getProcessCpuTime();
+  private BenchedLayer layer(Path folder) throws IOException {
+    if (source != null && source.stored != null) {
+      String name = source.stored.layer;
+      LayerRepository repository = LayerRepository.open(source.stored.repository);
+      return repository.layers().stream()
+          .filter(layer -> layer.name().equals(name))
+          .findFirst()
+          .map(layer -> new BenchedLayer(repository, layer))
+          .orElseThrow(() ->
+              new GuildhallException(
+                  ErrorCode.NOT_FOUND,
+                  "layer \"%s\" is not in %s; there are: %s"
+                      .formatted(
+                          name,
+                          repository.folder(),
+                          repository.layers().stream().map(layer -> layer.name()).toList())));
+    }
+    progress("writing a random layer");
+    Shape shape = source == null || source.shape == null ? new Shape() : source.shape;
+    new RandomLayer(shape.hidden, shape.ffn, shape.experts, shape.k).write(folder);
+    LayerRepository repository = LayerRepository.open(folder);
+    return new BenchedLayer(repository, repository.layers().getFirst());
   }
 
-  private void print(LayerReport report) {
+  private BenchSystem system(BenchedLayer layer, Path sockets) throws IOException {
+    if (source != null && source.stored != null && source.stored.target != null) {
+      return BenchSystem.running(source.stored.target);
+    }
+    progress("starting a router and %d expert services".formatted(epSize));
+    return BenchSystem.start(
+        new BenchSystem.Settings(
+            layer.repository().folder(), epSize, unix, sockets, wireDtype.name()));
+  }
+
+  /** Payload there and back: client to router, and router to the experts. */
+  private int bytesPerToken(LayerConfig config) {
+    int rows = config.k() + (config.useResidual() ? 1 : 0);
+    return 2 * config.hiddenSize() * (dtype.dtype().bytes() + rows * wireDtype.dtype().bytes());
+  }
+
+  private void print(LayerConfig config, LayerReport report) {
     if (json) {
       JsonObject object = report.json();
-      object.addProperty("hidden", hidden);
-      object.addProperty("ffn", ffn);
-      object.addProperty("experts", experts);
-      object.addProperty("k", k);
+      object.addProperty("hidden", config.hiddenSize());
+      object.addProperty("experts", config.numExperts());
+      object.addProperty("k", config.k());
       object.addProperty("tokens", tokens);
       object.addProperty("concurrency", concurrency);
       object.addProperty("ep_size", epSize);
-      object.addProperty("wire_dtype", wireDtype);
+      object.addProperty("dtype", dtype.name());
+      object.addProperty("wire_dtype", wireDtype.name());
       System.out.println(object);
       return;
     }
     System.out.println(
-        "hidden %d, ffn %d, %d experts, k=%d; %d tokens a request, %d in flight"
-            .formatted(hidden, ffn, experts, k, tokens, concurrency));
+        "hidden %d, %d experts, k=%d; %d tokens a request, %d in flight"
+            .formatted(config.hiddenSize(), config.numExperts(), config.k(), tokens, concurrency));
     report.lines().forEach(System.out::println);
   }
 

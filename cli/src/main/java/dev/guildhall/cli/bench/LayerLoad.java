@@ -2,7 +2,6 @@ package dev.guildhall.cli.bench;
 
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
-import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
@@ -10,7 +9,6 @@ import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
-import io.netty.buffer.ByteBuf;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
@@ -25,8 +23,7 @@ import org.jspecify.annotations.Nullable;
 final class LayerLoad implements StreamObserver<TensorMessage<ForwardResponse>> {
   private static final long GRACE_SECONDS = 60;
 
-  private final ForwardRequest header;
-  private final ByteBuf hiddenStates;
+  private final BenchedLayer.Request request;
   private final long startNanos = System.nanoTime();
   private final long endNanos;
   private final long[] sentNanos;
@@ -37,9 +34,8 @@ final class LayerLoad implements StreamObserver<TensorMessage<ForwardResponse>> 
   private @Nullable StreamObserver<TensorMessage<ForwardRequest>> requests;
   private int inFlight;
 
-  private LayerLoad(ForwardRequest header, ByteBuf hiddenStates, int concurrency, long nanos) {
-    this.header = header;
-    this.hiddenStates = hiddenStates;
+  private LayerLoad(BenchedLayer.Request request, int concurrency, long nanos) {
+    this.request = request;
     this.endNanos = startNanos + nanos;
     this.sentNanos = new long[concurrency];
   }
@@ -47,13 +43,11 @@ final class LayerLoad implements StreamObserver<TensorMessage<ForwardResponse>> 
   /**
    * Drives a router for a while.
    *
-   * @param header of every request
-   * @param hiddenStates of every request; lent
+   * @param request sent again and again; lent
    */
-  static Load run(
-      Channel channel, ForwardRequest header, ByteBuf hiddenStates, int concurrency, long nanos)
+  static Load run(Channel channel, BenchedLayer.Request request, int concurrency, long nanos)
       throws InterruptedException, ExecutionException, TimeoutException {
-    LayerLoad load = new LayerLoad(header, hiddenStates, concurrency, nanos);
+    LayerLoad load = new LayerLoad(request, concurrency, nanos);
     load.start(channel);
     return load.done.get(TimeUnit.NANOSECONDS.toSeconds(nanos) + GRACE_SECONDS, TimeUnit.SECONDS);
   }
@@ -70,10 +64,11 @@ final class LayerLoad implements StreamObserver<TensorMessage<ForwardResponse>> 
   private void send(StreamObserver<TensorMessage<ForwardRequest>> to, int id) {
     inFlight++;
     sentNanos[id] = System.nanoTime();
-    try (TensorMessage<ForwardRequest> request =
+    try (TensorMessage<ForwardRequest> message =
         new TensorMessage<>(
-            header.toBuilder().setId(id).build(), hiddenStates.retainedDuplicate())) {
-      to.onNext(request);
+            request.header().toBuilder().setId(id).build(),
+            request.hiddenStates().retainedDuplicate())) {
+      to.onNext(message);
     }
   }
 
@@ -106,14 +101,5 @@ final class LayerLoad implements StreamObserver<TensorMessage<ForwardResponse>> 
   @Override
   public void onCompleted() {
     // The last answer has ended the round.
-  }
-
-  /** A payload of fp32 values. */
-  static ByteBuf payload(float[] values) {
-    ByteBuf payload = Buffers.allocate(Math.multiplyExact(values.length, Float.BYTES));
-    for (int i = 0; i < values.length; i++) {
-      payload.setFloatLE(i * Float.BYTES, values[i]);
-    }
-    return payload;
   }
 }

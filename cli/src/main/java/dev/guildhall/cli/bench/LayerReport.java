@@ -5,14 +5,14 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.ToDoubleFunction;
 
 /**
  * What the rounds of a layer bench come to: the median round of each kind, and their ratios.
  *
  * @param bytesPerToken payload bytes moved
- * @param cpuNanos of all processes, the client's included, in the served rounds
- * @param allocatedBytes heap of router and experts, in the served rounds
+ * @param cost of the served rounds; unknown for processes that were there before
  */
 record LayerReport(
     int tokens,
@@ -20,8 +20,15 @@ record LayerReport(
     List<Load> limits,
     List<Load> floors,
     List<Load> served,
-    double cpuNanos,
-    double allocatedBytes) {
+    Optional<Cost> cost) {
+
+  /**
+   * What requests cost.
+   *
+   * @param cpuNanos of all processes, the client's included
+   * @param allocatedBytes heap of router and experts
+   */
+  record Cost(double cpuNanos, double allocatedBytes) {}
 
   /** Every figure by its name in JSON. */
   private Map<String, Double> figures() {
@@ -43,10 +50,13 @@ record LayerReport(
     figures.put("p50_ratio", p50 / limitP50);
     figures.put("rpc_floor_p50_us", floorP50);
     figures.put("rpc_floor_ratio", p50 / floorP50);
-    figures.put("cpu_us_per_token", cpuNanos / 1e3 / tokensServed);
     figures.put("bytes_per_token", (double) bytesPerToken);
-    figures.put("allocated_bytes_per_token", allocatedBytes / tokensServed);
-    figures.put("allocated_per_byte_moved", allocatedBytes / tokensServed / bytesPerToken);
+    cost.ifPresent(known -> {
+      double allocated = known.allocatedBytes() / tokensServed;
+      figures.put("cpu_us_per_token", known.cpuNanos() / 1e3 / tokensServed);
+      figures.put("allocated_bytes_per_token", allocated);
+      figures.put("allocated_per_byte_moved", allocated / bytesPerToken);
+    });
     return figures;
   }
 

@@ -64,14 +64,4 @@ record RandomLayer(int hidden, int ffn, int experts, int k) {
     return new StoredTensor(
         DType.FP32, Arrays.stream(shape).boxed().toList(), MemorySegment.ofArray(values));
   }
-
-  /** Standard normal hidden states, [tokens, hidden] fp32. */
-  static float[] hiddenStates(int tokens, int hidden, long seed) {
-    SplittableRandom random = new SplittableRandom(seed);
-    float[] values = new float[Math.multiplyExact(tokens, hidden)];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = (float) random.nextGaussian();
-    }
-    return values;
-  }
 }

@@ -25,7 +25,7 @@ public final class HostedExperts {
    *
    * @throws GuildhallException NOT_FOUND for a layer that is not hosted here
    */
-  LayerExperts layer(String name) {
+  public LayerExperts layer(String name) {
     SortedMap<Integer, ExpertQueue> experts = layers.get(name);
     if (experts == null) {
       throw new GuildhallException(
@@ -37,8 +37,8 @@ public final class HostedExperts {
   }
 
   /** The experts of one layer that are hosted here; at least one. */
-  record LayerExperts(String layer, SortedMap<Integer, ExpertQueue> experts) {
-    int hiddenSize() {
+  public record LayerExperts(String layer, SortedMap<Integer, ExpertQueue> experts) {
+    public int hiddenSize() {
       return experts.firstEntry().getValue().hiddenSize();
     }
 
@@ -47,7 +47,7 @@ public final class HostedExperts {
      *
      * @throws GuildhallException NOT_FOUND for an expert that is not hosted here
      */
-    ExpertQueue expert(int expert) {
+    public ExpertQueue expert(int expert) {
       ExpertQueue queue = experts.get(expert);
       if (queue == null) {
         throw new GuildhallException(
