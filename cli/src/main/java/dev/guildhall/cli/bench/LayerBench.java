@@ -129,8 +129,7 @@ final class LayerBench implements Callable<Integer> {
   @Option(
       names = "--warmup-seconds",
       defaultValue = "60",
-      description =
-          "Before, until five JVMs have compiled what is hot. Default: ${DEFAULT-VALUE}.")
+      description = "Before, until five JVMs have compiled what is hot. Default: ${DEFAULT-VALUE}.")
   private int warmupSeconds;
 
   @Option(names = "--json", fallbackValue = "true", description = "Prints one JSON object.")
