@@ -28,6 +28,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -35,7 +36,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * One request under way: projection, gate, dispatch, exchange, combine.
  *
- * <p>{@link #run} goes as far as the batches sent; the combine begins when the last one is back.
+ * <p>{@link #start} goes as far as the batches sent; the combine begins when the last one is back.
  * Between the two, replies, cancellation and the deadline come on any thread: the lock guards which
  * of them ends the call. Whoever ends it gives the buffers back and tells the listener.
  */
@@ -60,7 +61,7 @@ final class ForwardCall {
   private boolean ended;
 
   /**
-   * @param executor where the combine runs
+   * @param executor where the gate, the gather and the combine run
    */
   ForwardCall(
       ForwardJob job,
@@ -75,9 +76,31 @@ final class ForwardCall {
     this.listener = listener;
   }
 
-  void run() {
-    // Whoever ends the call meanwhile must not free the rows that are being read here.
-    job.hiddenStates().retain();
+  /** Starts on the executor; never throws. */
+  void start() {
+    execute(this::run);
+  }
+
+  private void execute(Runnable step) {
+    try {
+      executor.execute(step);
+    } catch (RejectedExecutionException e) {
+      fail(
+          new GuildhallException(
+              ErrorCode.UNAVAILABLE,
+              "layer %s: the router is shutting down".formatted(job.layer().name()),
+              e));
+    }
+  }
+
+  private void run() {
+    synchronized (lock) {
+      if (ended) {
+        return; // While it waited for a worker.
+      }
+      // Whoever ends the call meanwhile must not free the rows that are being read here.
+      job.hiddenStates().retain();
+    }
     try {
       MemorySegment hiddenStates = Buffers.segment(job.hiddenStates());
       ReplicaPicker picker = new ReplicaPicker(hosts);
@@ -174,7 +197,7 @@ final class ForwardCall {
         return;
       }
     }
-    executor.execute(() -> combine(routed));
+    execute(() -> combine(routed));
   }
 
   private void combine(Routed routed) {

@@ -72,7 +72,7 @@ public final class LayerForward {
             () -> call.fail(deadlinePassed(layer)),
             job.deadlineNanos() - System.nanoTime(),
             TimeUnit.NANOSECONDS);
-    executor.execute(call::run);
+    call.start();
     return () ->
         call.fail(new GuildhallException(ErrorCode.CANCELLED, "the caller gave the request up"));
   }

@@ -1,0 +1,126 @@
+package dev.guildhall.router.forward;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.onnx.ProjectionTensors;
+import dev.guildhall.proto.MlpExpert;
+import dev.guildhall.proto.MoeLayerConfig;
+import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.router.gate.Gate;
+import dev.guildhall.router.gate.SeededNoise;
+import dev.guildhall.router.gate.UsedTokens;
+import dev.guildhall.router.projection.Projection;
+import dev.guildhall.router.replicas.LayerHosts;
+import dev.guildhall.rpc.Buffers;
+import dev.guildhall.tensor.DType;
+import io.netty.buffer.ByteBuf;
+import java.lang.foreign.Arena;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Queue;
+import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+class ForwardCallTest {
+  private static final int HIDDEN = 4;
+  private static final LayerHosts NO_HOSTS = new LayerHosts("layer", List.of(List.of(), List.of()));
+
+  private final Arena arena = Arena.ofShared();
+  private final ServedLayer layer = layer();
+  private final ByteBuf hiddenStates = Buffers.allocate(HIDDEN * Float.BYTES);
+  private final List<Throwable> failures = new ArrayList<>();
+
+  @AfterEach
+  void close() {
+    layer.close();
+    arena.close();
+  }
+
+  @Test
+  void doesNothingMoreWhenItEndedWhileItWaitedForAWorker() {
+    Queue<Runnable> workers = new ArrayDeque<>();
+    GuildhallException late = new GuildhallException(ErrorCode.DEADLINE_EXCEEDED, "late");
+    ForwardCall call = call(workers::add);
+    call.start();
+    call.fail(late);
+    assertEquals(0, hiddenStates.refCnt());
+
+    workers.remove().run();
+    assertEquals(1, failures.size());
+    assertSame(late, failures.getFirst());
+  }
+
+  @Test
+  void failsWhenTheWorkersAreGone() {
+    call(
+            step -> {
+              throw new RejectedExecutionException("shut down");
+            })
+        .start();
+    assertEquals(0, hiddenStates.refCnt());
+    assertEquals("layer layer: the router is shutting down", failures.getFirst().getMessage());
+  }
+
+  @Test
+  void failsAtOnceWhenAnExpertHasNoHost() {
+    call(Runnable::run).start();
+    assertEquals(0, hiddenStates.refCnt());
+    assertEquals(
+        "layer layer: no replica hosts expert 0, expert 1", failures.getFirst().getMessage());
+  }
+
+  private ForwardCall call(Executor executor) {
+    hiddenStates.setZero(0, hiddenStates.capacity());
+    ForwardJob job =
+        new ForwardJob(
+            layer,
+            1,
+            hiddenStates,
+            false,
+            UsedTokens.ALL,
+            new SeededNoise(1),
+            System.nanoTime() + TimeUnit.MINUTES.toNanos(1));
+    return new ForwardCall(
+        job,
+        NO_HOSTS,
+        new ExchangeSettings(1 << 20, DType.FP32),
+        executor,
+        new ForwardListener() {
+          @Override
+          public void succeeded(ForwardResult result) {
+            throw new AssertionError("no expert could answer");
+          }
+
+          @Override
+          public void failed(Throwable failure) {
+            failures.add(failure);
+          }
+        });
+  }
+
+  private ServedLayer layer() {
+    MoeLayerConfig proto =
+        MoeLayerConfig.newBuilder()
+            .setHiddenSize(HIDDEN)
+            .setNumExperts(2)
+            .setMlp(MlpExpert.newBuilder().setActivation("relu"))
+            .build();
+    LayerConfig config = LayerConfig.of(proto);
+    return new ServedLayer(
+        "layer",
+        proto,
+        config,
+        new Projection(
+            new ProjectionTensors(
+                arena.allocate(2L * HIDDEN * Float.BYTES), Optional.empty(), HIDDEN, 2)),
+        new Gate(config));
+  }
+}

@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.router.forward;
+
+import org.jspecify.annotations.NullMarked;
