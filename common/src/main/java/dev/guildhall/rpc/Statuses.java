@@ -19,6 +19,10 @@ public final class Statuses {
       return Status.fromCode(Status.Code.valueOf(known.code().name()))
           .withDescription(known.getMessage());
     }
+    if (failure instanceof OutOfMemoryError) {
+      return Status.RESOURCE_EXHAUSTED.withDescription(
+          "no memory for the message now: " + failure.getMessage());
+    }
     Status status = Status.fromThrowable(failure);
     if (status.getCode() != Status.Code.UNKNOWN) {
       return status;

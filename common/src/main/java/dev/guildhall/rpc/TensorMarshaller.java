@@ -19,7 +19,8 @@ import java.io.UncheckedIOException;
  * tensor in a {@code byte[]}. On the wire it is the message of the .proto, so a peer that uses
  * generated stubs does not notice; fields may arrive in any order.
  *
- * <p>Thread-safe. A malformed message ends the call with INVALID_ARGUMENT.
+ * <p>Thread-safe. A malformed message ends the call with INVALID_ARGUMENT, one that finds no memory
+ * with RESOURCE_EXHAUSTED.
  */
 public final class TensorMarshaller<H extends MessageLite>
     implements MethodDescriptor.Marshaller<TensorMessage<H>> {
@@ -82,6 +83,8 @@ public final class TensorMarshaller<H extends MessageLite>
           .withDescription("malformed message: " + e.getMessage())
           .withCause(e)
           .asRuntimeException();
+    } catch (OutOfMemoryError e) {
+      throw Statuses.toStatus(e).withCause(e).asRuntimeException();
     }
   }
 

@@ -41,6 +41,13 @@ class StatusesTest {
   }
 
   @Test
+  void tellsThatThereIsNoMemoryAsSomethingToTryAgain() {
+    Status status = Statuses.toStatus(new OutOfMemoryError("direct buffers"));
+    assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode());
+    assertEquals("no memory for the message now: direct buffers", status.getDescription());
+  }
+
+  @Test
   void keepsTheStatusThatGrpcGave() {
     Throwable failure =
         Status.UNAVAILABLE.withDescription("connection refused").asRuntimeException();

@@ -81,7 +81,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
         throw invalidArgument("batch_id %d is in flight already".formatted(batchId));
       }
       submit(batchId, batch);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | OutOfMemoryError e) {
       completion.refused(e);
     }
   }
@@ -89,7 +89,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   private void submit(long batchId, RowBatch batch) {
     try {
       pool.computeOrSubmit(batch);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | OutOfMemoryError e) {
       inFlight.remove(batchId);
       throw e;
     }
@@ -197,7 +197,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     }
 
     /** The batch never came to be in flight. */
-    void refused(RuntimeException failure) {
+    void refused(Throwable failure) {
       in.release();
       out.release();
       ExchangeResponse response =

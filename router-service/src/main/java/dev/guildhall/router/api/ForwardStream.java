@@ -64,7 +64,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     ForwardJob job;
     try {
       job = translator.toJob(request, System.nanoTime() + timeoutNanos);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | OutOfMemoryError e) {
       answer.failed(e);
       return;
     }

@@ -49,7 +49,7 @@ final class ForwardTranslator {
       checkBytes(request.payload(), (long) tokens * layer.config().hiddenSize(), dtype);
       checkUsedToken(header, tokens);
       hiddenStates = WireFloats.toFp32(request.payload(), dtype);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | OutOfMemoryError e) {
       request.close();
       throw e;
     }

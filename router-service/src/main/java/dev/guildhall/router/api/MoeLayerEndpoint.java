@@ -95,7 +95,7 @@ public final class MoeLayerEndpoint implements BindableService {
     ForwardJob job;
     try {
       job = translator.toJob(request, deadlineNanos());
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | OutOfMemoryError e) {
       responses.onError(Statuses.toStatus(e).asRuntimeException());
       return;
     }
