@@ -5,6 +5,7 @@ import io.grpc.Server;
 import io.grpc.ServerBuilder;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.protobuf.services.HealthStatusManager;
+import io.grpc.protobuf.services.ProtoReflectionService;
 import io.grpc.protobuf.services.ProtoReflectionServiceV1;
 import java.io.IOException;
 import java.time.Duration;
@@ -34,6 +35,7 @@ public final class RpcServer implements AutoCloseable {
    * @param grace how long {@link #close} lets calls in progress go on
    * @throws IOException if the port cannot be had
    */
+  @SuppressWarnings("deprecation") // Many clients know the alpha version of reflection only.
   public static RpcServer start(
       ServerBuilder<?> builder, List<BindableService> services, Duration grace) throws IOException {
     HealthStatusManager health = new HealthStatusManager();
@@ -44,6 +46,7 @@ public final class RpcServer implements AutoCloseable {
     services.forEach(builder::addService);
     builder.addService(health.getHealthService());
     builder.addService(ProtoReflectionServiceV1.newInstance());
+    builder.addService(ProtoReflectionService.newInstance());
     RpcServer started = new RpcServer(builder.build().start(), health, names, grace);
     started.serving(false);
     return started;

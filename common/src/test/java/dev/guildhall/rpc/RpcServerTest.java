@@ -70,6 +70,9 @@ class RpcServerTest {
               .toList();
       assertTrue(names.contains(ExpertServiceGrpc.SERVICE_NAME), names::toString);
       assertTrue(names.contains(HealthGrpc.SERVICE_NAME), names::toString);
+      // What clients of either version of reflection ask for.
+      assertTrue(names.contains("grpc.reflection.v1.ServerReflection"), names::toString);
+      assertTrue(names.contains("grpc.reflection.v1alpha.ServerReflection"), names::toString);
       requests.onCompleted();
       channel.shutdownNow();
     }
