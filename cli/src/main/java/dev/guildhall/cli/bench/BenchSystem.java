@@ -1,18 +1,12 @@
 package dev.guildhall.cli.bench;
 
 import java.io.IOException;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
 /** A router and its expert services, each a process of its own on loopback. */
 final class BenchSystem implements AutoCloseable {
-  private static final String ALLOCATED = "guildhall_jvm_allocated_bytes_total ";
-
   private final String target;
   private final List<ServiceProcess> processes;
 
@@ -91,6 +85,10 @@ final class BenchSystem implements AutoCloseable {
     return !processes.isEmpty();
   }
 
+  List<ServiceProcess> processes() {
+    return processes;
+  }
+
   /** Processor time of all processes. */
   long cpuNanos() {
     return processes.stream().mapToLong(ServiceProcess::cpuNanos).sum();
@@ -100,23 +98,9 @@ final class BenchSystem implements AutoCloseable {
   double allocatedBytes() throws IOException, InterruptedException {
     double bytes = 0;
     for (ServiceProcess process : processes) {
-      bytes += allocatedBytes(process);
+      bytes += process.allocatedBytes();
     }
     return bytes;
-  }
-
-  static double allocatedBytes(ServiceProcess process) throws IOException, InterruptedException {
-    URI uri = URI.create("http://localhost:%d/metrics".formatted(process.port("metrics")));
-    try (HttpClient http = HttpClient.newHttpClient()) {
-      String text =
-          http.send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
-              .body();
-      return text.lines()
-          .filter(line -> line.startsWith(ALLOCATED))
-          .mapToDouble(line -> Double.parseDouble(line.substring(ALLOCATED.length())))
-          .findFirst()
-          .orElseThrow();
-    }
   }
 
   @Override

@@ -23,6 +23,7 @@ import picocli.CommandLine.Option;
 final class ExchangeBench implements Callable<Integer> {
   private static final int MAX_MESSAGE_BYTES = 256 << 20;
   private static final int ROUNDS = 3;
+  private static final long WARMUP_NANOS = 3_000_000_000L;
 
   @Option(
       names = "--bytes",
@@ -38,8 +39,9 @@ final class ExchangeBench implements Callable<Integer> {
 
   @Option(
       names = "--warmup-seconds",
-      defaultValue = "8",
-      description = "Before, for the compilers. Default: ${DEFAULT-VALUE}.")
+      defaultValue = "60",
+      description =
+          "Before, at most, until both JVMs have compiled what is hot. Default: ${DEFAULT-VALUE}.")
   private int warmupSeconds;
 
   @Option(names = "--json", description = "Prints one JSON object.")
@@ -50,18 +52,19 @@ final class ExchangeBench implements Callable<Integer> {
     try (ServiceProcess sink = ServiceProcess.start(List.of("bench", "echo-server"));
         Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
         Connection connection = Connection.open(transport, "localhost:" + sink.port("grpc"))) {
-      ExchangeLoad.run(connection.channel(), bytes, TimeUnit.SECONDS.toNanos(warmupSeconds));
+      new WarmUp(List.of(sink), what -> System.err.println("bench: " + what))
+          .run(() -> ExchangeLoad.run(connection.channel(), bytes, WARMUP_NANOS), warmupSeconds);
       long roundNanos = TimeUnit.SECONDS.toNanos(seconds) / ROUNDS;
       double[] exchange = new double[ROUNDS];
       double[] tcp = new double[ROUNDS];
-      double allocatedBefore = BenchSystem.allocatedBytes(sink);
+      double allocatedBefore = sink.allocatedBytes();
       double moved = 0;
       for (int round = 0; round < ROUNDS; round++) {
         tcp[round] = rawTcp(sink.port("tcp"), roundNanos);
         exchange[round] = ExchangeLoad.run(connection.channel(), bytes, roundNanos);
         moved += exchange[round] * roundNanos;
       }
-      double allocated = BenchSystem.allocatedBytes(sink) - allocatedBefore;
+      double allocated = sink.allocatedBytes() - allocatedBefore;
       print(median(exchange), median(tcp), allocated / moved);
     }
     return 0;

@@ -10,6 +10,7 @@ import dev.guildhall.rpc.Transport;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
@@ -128,8 +129,9 @@ final class LayerBench implements Callable<Integer> {
 
   @Option(
       names = "--warmup-seconds",
-      defaultValue = "60",
-      description = "Before, until five JVMs have compiled what is hot. Default: ${DEFAULT-VALUE}.")
+      defaultValue = "120",
+      description =
+          "Before, at most, until five JVMs have compiled what is hot. Default: ${DEFAULT-VALUE}.")
   private int warmupSeconds;
 
   @Option(names = "--json", fallbackValue = "true", description = "Prints one JSON object.")
@@ -157,7 +159,10 @@ final class LayerBench implements Callable<Integer> {
                 floor.channel(),
                 concurrency,
                 LayerBench::progress);
-        print(layer.layer().config(), measure(run, layer));
+        List<ServiceProcess> processes = new ArrayList<>(system.processes());
+        processes.add(echo);
+        WarmUp warmUp = new WarmUp(processes, LayerBench::progress);
+        print(layer.layer().config(), measure(warmUp, run, layer));
       }
     } finally {
       delete(folder);
@@ -165,10 +170,10 @@ final class LayerBench implements Callable<Integer> {
     return 0;
   }
 
-  private LayerReport measure(LayerRun run, BenchedLayer layer) throws Exception {
+  private LayerReport measure(WarmUp warmUp, LayerRun run, BenchedLayer layer) throws Exception {
     try (BenchedLayer.Request one = layer.request(1, dtype.dtype());
         BenchedLayer.Request request = layer.request(tokens, dtype.dtype())) {
-      run.warmUp(one, request, warmupSeconds);
+      warmUp.run(() -> run.warmUp(one, request), warmupSeconds);
       return run.measure(request, seconds, bytesPerToken(layer.layer().config()));
     }
   }

@@ -26,19 +26,18 @@ record LayerRun(
     Consumer<String> progress) {
   private static final int ROUNDS = 3;
   private static final int WARMUP_CONCURRENCY = 16;
+  private static final long WARMUP_NANOS = 1_000_000_000;
 
   /**
-   * Runs everything once. Many requests of one token first: compilers go by the number of calls,
-   * which large requests take minutes to make.
+   * A few seconds of everything. Requests of one token above all: compilers go by the number of
+   * calls, which large requests take minutes to make.
    */
-  void warmUp(BenchedLayer.Request one, BenchedLayer.Request request, int seconds)
+  void warmUp(BenchedLayer.Request one, BenchedLayer.Request request)
       throws InterruptedException, ExecutionException, TimeoutException {
-    progress.accept("warming up for %d s".formatted(seconds));
-    long part = TimeUnit.SECONDS.toNanos(seconds) / 10;
-    LayerLoad.run(router, one, WARMUP_CONCURRENCY, 5 * part);
-    RpcFloor.run(floor, request.hiddenStates(), part);
-    limit.run(request.rowCounts(), concurrency, part);
-    LayerLoad.run(router, request, concurrency, 3 * part);
+    LayerLoad.run(router, one, WARMUP_CONCURRENCY, 2 * WARMUP_NANOS);
+    RpcFloor.run(floor, request.hiddenStates(), WARMUP_NANOS);
+    limit.run(request.rowCounts(), concurrency, WARMUP_NANOS);
+    LayerLoad.run(router, request, concurrency, WARMUP_NANOS);
   }
 
   /** Measures for some seconds of each kind, a third of them for the floor. */

@@ -6,6 +6,10 @@ import dev.guildhall.error.GuildhallException;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -15,6 +19,7 @@ import java.util.concurrent.TimeUnit;
 /** A guildhall command running in a process of its own, with the flags of this JVM. */
 final class ServiceProcess implements AutoCloseable {
   private static final int STOP_SECONDS = 10;
+  private static final String ALLOCATED = "guildhall_jvm_allocated_bytes_total";
 
   private final Process process;
   private final Map<String, Integer> ports;
@@ -76,6 +81,30 @@ final class ServiceProcess implements AutoCloseable {
       throw new IllegalArgumentException("no port " + name + " in " + ports);
     }
     return port;
+  }
+
+  /** Heap bytes allocated since the start. */
+  double allocatedBytes() throws IOException, InterruptedException {
+    return metric(ALLOCATED);
+  }
+
+  /**
+   * A value of the process's {@code /metrics}.
+   *
+   * @param name of a meter that has one line
+   */
+  double metric(String name) throws IOException, InterruptedException {
+    URI uri = URI.create("http://localhost:%d/metrics".formatted(port("metrics")));
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      String text =
+          http.send(HttpRequest.newBuilder(uri).build(), HttpResponse.BodyHandlers.ofString())
+              .body();
+      return text.lines()
+          .filter(line -> line.startsWith(name))
+          .mapToDouble(line -> Double.parseDouble(line.substring(line.lastIndexOf(' ') + 1)))
+          .findFirst()
+          .orElseThrow();
+    }
   }
 
   /** Processor time since the start. */
