@@ -47,9 +47,10 @@ public final class RpcServer implements AutoCloseable {
     builder.addService(health.getHealthService());
     builder.addService(ProtoReflectionServiceV1.newInstance());
     builder.addService(ProtoReflectionService.newInstance());
-    RpcServer started = new RpcServer(builder.build().start(), health, names, grace);
-    started.serving(false);
-    return started;
+    RpcServer server = new RpcServer(builder.build(), health, names, grace);
+    server.serving(false);
+    server.server.start();
+    return server;
   }
 
   /** The port it listens on; -1 if it has none, as in-process servers. */

@@ -11,13 +11,15 @@ import org.slf4j.LoggerFactory;
 public final class Statuses {
   private static final Logger log = LoggerFactory.getLogger(Statuses.class);
 
+  private static final int MAX_DESCRIPTION = 1024;
+
   private Statuses() {}
 
   /** The status that a caller sees. An unexpected failure is logged here and told as INTERNAL. */
   public static Status toStatus(Throwable failure) {
     if (failure instanceof GuildhallException known) {
       return Status.fromCode(Status.Code.valueOf(known.code().name()))
-          .withDescription(known.getMessage());
+          .withDescription(shortened(known.getMessage()));
     }
     if (failure instanceof OutOfMemoryError) {
       return Status.RESOURCE_EXHAUSTED.withDescription(
@@ -29,6 +31,13 @@ public final class Statuses {
     }
     log.error("unexpected failure", failure);
     return Status.INTERNAL.withDescription("unexpected failure: " + failure);
+  }
+
+  /** A status travels in headers, which peers limit to 8 KiB; a message may quote its input. */
+  private static String shortened(String message) {
+    return message.length() <= MAX_DESCRIPTION
+        ? message
+        : message.substring(0, MAX_DESCRIPTION) + " ...";
   }
 
   /** The same for a single request or batch of a stream. */

@@ -14,6 +14,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class TensorWriter<H extends MessageLite> {
   private final CallStreamObserver<TensorMessage<H>> stream;
+  private final Runnable written;
 
   // Guarded by this object's lock.
   private final ArrayDeque<TensorMessage<H>> waiting = new ArrayDeque<>();
@@ -21,8 +22,12 @@ public final class TensorWriter<H extends MessageLite> {
   private boolean completing;
   private boolean closed;
 
-  public TensorWriter(CallStreamObserver<TensorMessage<H>> stream) {
+  /**
+   * @param written called after each message that gRPC has taken, by whichever thread wrote it
+   */
+  public TensorWriter(CallStreamObserver<TensorMessage<H>> stream, Runnable written) {
     this.stream = stream;
+    this.written = written;
   }
 
   /** Ownership of the message is transferred; it is dropped if the writer is closed. */
@@ -55,6 +60,7 @@ public final class TensorWriter<H extends MessageLite> {
         writing = false;
       }
     }
+    written.run();
   }
 
   /** Ends the stream well once everything that waits is written. */

@@ -40,12 +40,14 @@ public final class Transport implements AutoCloseable {
   /** Large enough that one tensor of a batch does not wait for the other side's window. */
   private static final int FLOW_CONTROL_WINDOW_BYTES = 4 << 20;
 
+  private static final int MIN_ANSWER_BYTES = 16 << 20;
+
   private final EventLoopGroup loops;
   private final int maxMessageBytes;
 
   /**
    * @param threads event loops
-   * @param maxMessageBytes largest message taken from a peer
+   * @param maxMessageBytes largest message that servers take
    */
   public Transport(int threads, int maxMessageBytes) {
     DefaultThreadFactory factory = new DefaultThreadFactory("guildhall-io", true);
@@ -122,7 +124,8 @@ public final class Transport implements AutoCloseable {
         .withOption(ChannelOption.ALLOCATOR, LendingAllocator.INSTANCE)
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
-        .maxInboundMessageSize(maxMessageBytes)
+        // Answers follow from what was asked, whatever is taken from strangers.
+        .maxInboundMessageSize(Math.max(maxMessageBytes, MIN_ANSWER_BYTES))
         // gRPC's retry keeps messages it has sent; ours borrow pooled memory.
         .disableRetry()
         .usePlaintext()

@@ -20,7 +20,9 @@ import org.junit.jupiter.api.Timeout;
 
 class TensorWriterTest {
   private final FakeStream stream = new FakeStream();
-  private final TensorWriter<ExchangeResponse> writer = new TensorWriter<>(stream);
+  private final AtomicInteger written = new AtomicInteger();
+  private final TensorWriter<ExchangeResponse> writer =
+      new TensorWriter<>(stream, written::incrementAndGet);
 
   @AfterEach
   void close() {
@@ -34,11 +36,13 @@ class TensorWriterTest {
     writer.write(first);
     writer.write(message(2));
     assertEquals(List.of(), stream.written);
+    assertEquals(0, written.get());
     assertEquals(1, first.payload().refCnt());
 
     stream.ready = true;
     writer.drain();
     assertEquals(List.of(1L, 2L), stream.written);
+    assertEquals(2, written.get());
     assertEquals(0, first.payload().refCnt());
   }
 

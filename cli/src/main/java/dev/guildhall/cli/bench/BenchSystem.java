@@ -105,6 +105,7 @@ final class BenchSystem implements AutoCloseable {
 
   @Override
   public void close() {
-    processes.forEach(ServiceProcess::close);
+    // The router first: an expert service waits for the streams that a router holds.
+    processes.reversed().forEach(ServiceProcess::close);
   }
 }

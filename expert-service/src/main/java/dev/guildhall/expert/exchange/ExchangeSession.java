@@ -30,7 +30,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  * finish.
  *
  * <p>Requests come on the stream's event loop, completions on the pool's workers. No more than
- * {@link #MAX_IN_FLIGHT} batches are read before earlier ones are answered.
+ * {@link #MAX_IN_FLIGHT} batches are read before the answers to earlier ones are taken.
  */
 final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequest>> {
   private static final int MAX_IN_FLIGHT = 1024;
@@ -54,7 +54,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     this.experts = experts;
     this.pool = pool;
     this.responses = responses;
-    this.writer = new TensorWriter<>(responses);
+    this.writer = new TensorWriter<>(responses, () -> responses.request(1));
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
     responses.setOnCancelHandler(this::cancelAll);
@@ -132,7 +132,6 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
 
   private void answer(TensorMessage<ExchangeResponse> response) {
     writer.write(response);
-    responses.request(1);
     closeOne();
   }
 
@@ -172,7 +171,9 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
       DType dtype = WireFloats.dtype(header.getDtype());
       List<RowBatch.Segment> segments = segments(header, in, dtype);
       long deadlineNanos = deadlineNanos(header);
-      in = WireFloats.toFp32(in, dtype);
+      ByteBuf sent = in;
+      in = Unpooled.EMPTY_BUFFER; // The conversion takes it over, whether it succeeds or not.
+      in = WireFloats.toFp32(sent, dtype);
       out = Buffers.allocate(in.readableBytes());
       return new RowBatch(segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, this);
     }
@@ -186,7 +187,13 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
               .setBatchId(header.getBatchId())
               .setDtype(header.getDtype())
               .build();
-      ByteBuf rows = WireFloats.fromFp32(out, WireFloats.dtype(header.getDtype()));
+      ByteBuf rows;
+      try {
+        rows = WireFloats.fromFp32(out, WireFloats.dtype(header.getDtype()));
+      } catch (RuntimeException | OutOfMemoryError e) {
+        answerFailure(e);
+        return;
+      }
       answer(new TensorMessage<>(response, rows));
     }
 
@@ -200,6 +207,10 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     void refused(Throwable failure) {
       in.release();
       out.release();
+      answerFailure(failure);
+    }
+
+    private void answerFailure(Throwable failure) {
       ExchangeResponse response =
           ExchangeResponse.newBuilder()
               .setBatchId(header.getBatchId())

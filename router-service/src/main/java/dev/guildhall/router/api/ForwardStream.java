@@ -21,7 +21,7 @@ import java.util.concurrent.atomic.AtomicInteger;
  * One {@code ForwardStream} call: requests start as they come and are answered as they finish.
  *
  * <p>Requests come on the stream's event loop; answers come on any thread. No more than {@link
- * #MAX_IN_FLIGHT} requests are read before earlier ones are answered.
+ * #MAX_IN_FLIGHT} requests are read before the answers to earlier ones are taken.
  */
 final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest>> {
   private static final int MAX_IN_FLIGHT = 256;
@@ -29,7 +29,6 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   private final ForwardTranslator translator;
   private final LayerForward forward;
   private final Duration defaultTimeout;
-  private final ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses;
   private final TensorWriter<ForwardResponse> writer;
   private final Map<Object, Runnable> cancels = new ConcurrentHashMap<>();
 
@@ -44,8 +43,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     this.translator = translator;
     this.forward = forward;
     this.defaultTimeout = defaultTimeout;
-    this.responses = responses;
-    this.writer = new TensorWriter<>(responses);
+    this.writer = new TensorWriter<>(responses, () -> responses.request(1));
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
     responses.setOnCancelHandler(this::cancelled);
@@ -75,7 +73,6 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
 
   private void answered(TensorMessage<ForwardResponse> response) {
     writer.write(response);
-    responses.request(1);
     closeOne();
   }
 
@@ -109,8 +106,15 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
 
     @Override
     public void succeeded(ForwardResult result) {
+      TensorMessage<ForwardResponse> response;
+      try {
+        response = ForwardTranslator.toResponse(request, result);
+      } catch (RuntimeException | OutOfMemoryError e) {
+        failed(e);
+        return;
+      }
       cancels.remove(this);
-      answered(ForwardTranslator.toResponse(request, result));
+      answered(response);
     }
 
     @Override

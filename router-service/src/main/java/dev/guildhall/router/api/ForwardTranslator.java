@@ -24,6 +24,9 @@ import java.util.concurrent.ThreadLocalRandom;
 
 /** Checks requests and turns them into jobs, and results into responses. Immutable. */
 final class ForwardTranslator {
+  /** Far more than any framework uses, and few enough to name in a message. */
+  private static final int MAX_RANK = 16;
+
   private final ServedLayers layers;
 
   ForwardTranslator(ServedLayers layers) {
@@ -39,20 +42,20 @@ final class ForwardTranslator {
    */
   ForwardJob toJob(TensorMessage<ForwardRequest> request, long deadlineNanos) {
     ForwardRequest header = request.header();
-    ByteBuf hiddenStates;
     ServedLayer layer;
+    DType dtype;
     int tokens;
     try {
       layer = layers.layer(header.getLayer());
-      DType dtype = WireFloats.dtype(header.getDtype());
+      dtype = WireFloats.dtype(header.getDtype());
       tokens = tokens(header, layer.config().hiddenSize());
       checkBytes(request.payload(), (long) tokens * layer.config().hiddenSize(), dtype);
       checkUsedToken(header, tokens);
-      hiddenStates = WireFloats.toFp32(request.payload(), dtype);
-    } catch (RuntimeException | OutOfMemoryError e) {
+    } catch (RuntimeException e) {
       request.close();
       throw e;
     }
+    ByteBuf hiddenStates = WireFloats.toFp32(request.takePayload(), dtype);
     try {
       checkFinite(hiddenStates);
     } catch (RuntimeException e) {
@@ -103,6 +106,10 @@ final class ForwardTranslator {
 
   private static int tokens(ForwardRequest header, int hiddenSize) {
     List<Long> shape = header.getShapeList();
+    if (shape.size() > MAX_RANK) {
+      throw invalidArgument(
+          "shape has %d dimensions; allowed are up to %d".formatted(shape.size(), MAX_RANK));
+    }
     if (shape.isEmpty() || shape.getLast() != hiddenSize) {
       throw invalidArgument(
           "shape is %s; allowed is [..., %d]: the last dimension is the layer's hidden_size"

@@ -73,7 +73,8 @@ public final class MoeLayerEndpoint implements BindableService {
                 .addMethod(MoeLayerServiceGrpc.getListLayersMethod())
                 .addMethod(MoeLayerServiceGrpc.getDescribeLayerMethod())
                 .build())
-        .addMethod(TensorMethods.FORWARD, ServerCalls.asyncUnaryCall(this::forward))
+        .addMethod(
+            TensorMethods.FORWARD, new UnaryTensorCall<>(ServerCalls.asyncUnaryCall(this::forward)))
         .addMethod(
             TensorMethods.FORWARD_STREAM, ServerCalls.asyncBidiStreamingCall(this::forwardStream))
         .addMethod(
@@ -175,8 +176,14 @@ public final class MoeLayerEndpoint implements BindableService {
       implements ForwardListener {
     @Override
     public void succeeded(ForwardResult result) {
-      try (TensorMessage<ForwardResponse> response =
-          ForwardTranslator.toResponse(request, result)) {
+      TensorMessage<ForwardResponse> response;
+      try {
+        response = ForwardTranslator.toResponse(request, result);
+      } catch (RuntimeException | OutOfMemoryError e) {
+        failed(e);
+        return;
+      }
+      try (response) {
         responses.onNext(response);
       }
       responses.onCompleted();

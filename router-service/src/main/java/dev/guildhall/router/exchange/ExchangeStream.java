@@ -55,7 +55,7 @@ public final class ExchangeStream {
       String replica, ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call) {
     this.replica = replica;
     this.call = call;
-    this.writer = new TensorWriter<>(call);
+    this.writer = new TensorWriter<>(call, () -> {});
   }
 
   /**

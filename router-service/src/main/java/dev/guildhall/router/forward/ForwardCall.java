@@ -267,6 +267,15 @@ final class ForwardCall {
     job.hiddenStates().release();
   }
 
+  /** What a replica finds wrong with a batch is not the caller's fault: the router made it. */
+  private static ErrorCode codeForCaller(ErrorCode code) {
+    return switch (code) {
+      case INVALID_ARGUMENT -> ErrorCode.INTERNAL;
+      case NOT_FOUND -> ErrorCode.UNAVAILABLE;
+      default -> code;
+    };
+  }
+
   private final class Reply implements BatchReply {
     private final int batchIndex;
     private final Batch batch;
@@ -280,14 +289,21 @@ final class ForwardCall {
 
     @Override
     public void succeeded(ByteBuf rows) {
-      received(batchIndex, WireFloats.toFp32(rows, settings.wireDtype()), routed);
+      ByteBuf fp32;
+      try {
+        fp32 = WireFloats.toFp32(rows, settings.wireDtype());
+      } catch (RuntimeException | OutOfMemoryError e) {
+        fail(e);
+        return;
+      }
+      received(batchIndex, fp32, routed);
     }
 
     @Override
     public void failed(GuildhallException failure) {
       fail(
           new GuildhallException(
-              failure.code(),
+              codeForCaller(failure.code()),
               "layer %s, experts %s: %s"
                   .formatted(
                       job.layer().name(),

@@ -120,9 +120,11 @@ final class ReplicaConnection {
   }
 
   private final class Description implements StreamObserver<DescribeResponse> {
+    private DescribeResponse description = DescribeResponse.getDefaultInstance();
+
     @Override
-    public void onNext(DescribeResponse description) {
-      context.execute(() -> describedAs(description));
+    public void onNext(DescribeResponse answer) {
+      description = answer;
     }
 
     @Override
@@ -132,7 +134,7 @@ final class ReplicaConnection {
 
     @Override
     public void onCompleted() {
-      // The answer came in onNext.
+      context.execute(() -> describedAs(description));
     }
   }
 

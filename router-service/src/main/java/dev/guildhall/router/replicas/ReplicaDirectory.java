@@ -149,7 +149,8 @@ public final class ReplicaDirectory implements AutoCloseable {
       for (HostedLayer hosted : replica.layers()) {
         if (hosted.getName().equals(layer) && fits(hosted, config, replica)) {
           hosted.getExpertsList().stream()
-              .filter(expert -> expert < byExpert.size())
+              .filter(expert -> expert >= 0 && expert < byExpert.size())
+              .distinct()
               .forEach(expert -> byExpert.get(expert).add(replica));
         }
       }
