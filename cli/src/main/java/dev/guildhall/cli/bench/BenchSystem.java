@@ -19,10 +19,12 @@ final class BenchSystem implements AutoCloseable {
    * How to start the processes.
    *
    * @param epSize expert services, an EP rank each
+   * @param workers threads of each expert service that compute
    * @param unix whether router and experts meet in Unix domain sockets
    * @param sockets folder for these
    */
-  record Settings(Path repository, int epSize, boolean unix, Path sockets, String wireDtype) {}
+  record Settings(
+      Path repository, int epSize, int workers, boolean unix, Path sockets, String wireDtype) {}
 
   /** A router that somebody else has started. */
   static BenchSystem running(String target) {
@@ -65,6 +67,7 @@ final class BenchSystem implements AutoCloseable {
                 "--repository=" + settings.repository(),
                 "--ep-rank=" + rank,
                 "--ep-size=" + settings.epSize(),
+                "--workers=" + settings.workers(),
                 "--port=0",
                 "--metrics-port=0"));
     if (settings.unix()) {

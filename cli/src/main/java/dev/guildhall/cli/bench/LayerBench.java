@@ -116,6 +116,13 @@ final class LayerBench implements Callable<Integer> {
   private int epSize;
 
   @Option(
+      names = "--workers",
+      paramLabel = "N",
+      description =
+          "Threads of each expert process that compute. Default: its share of the processors.")
+  private @Nullable Integer workers;
+
+  @Option(
       names = "--unix",
       fallbackValue = "true",
       description = "Router and experts meet in Unix domain sockets.")
@@ -142,6 +149,10 @@ final class LayerBench implements Callable<Integer> {
     atLeastOne("--tokens", tokens);
     atLeastOne("--concurrency", concurrency);
     atLeastOne("--seconds", seconds);
+    atLeastOne("--ep-size", epSize);
+    if (workers != null) {
+      atLeastOne("--workers", workers);
+    }
     Path folder = Files.createTempDirectory("guildhall-bench-");
     try {
       BenchedLayer layer = layer(folder);
@@ -223,7 +234,17 @@ final class LayerBench implements Callable<Integer> {
     progress("starting a router and %d expert services".formatted(epSize));
     return BenchSystem.start(
         new BenchSystem.Settings(
-            layer.repository().folder(), epSize, unix, sockets, wireDtype.name()));
+            layer.repository().folder(),
+            epSize,
+            workers == null ? shareOfProcessors() : workers,
+            unix,
+            sockets,
+            wireDtype.name()));
+  }
+
+  /** With more workers than processors, rows that would merge are computed side by side instead. */
+  private int shareOfProcessors() {
+    return Math.max(1, Runtime.getRuntime().availableProcessors() / epSize);
   }
 
   /** Payload there and back: client to router, and router to the experts. */
