@@ -10,19 +10,31 @@ import dev.guildhall.proto.DType;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.ListLayersRequest;
+import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.rpc.Transport;
 import io.grpc.CallOptions;
+import io.grpc.ClientCall;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import io.netty.util.ResourceLeakDetector;
+import java.io.ByteArrayInputStream;
+import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -38,6 +50,7 @@ class BufferLeakTest {
   private static final int HIDDEN = 64;
   private static final int REQUESTS = 10_000;
   private static final int IN_FLIGHT = 32;
+  private static final int BROKEN_STREAMS = 50;
 
   @TempDir private Path folder;
 
@@ -59,9 +72,29 @@ class BufferLeakTest {
   @Test
   void leaksNothing() throws Exception {
     LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 64, \"num_experts\": 4, \"k\": 2}");
+    LayerRepository repository = LayerRepository.open(folder);
+    SimpleMeterRegistry registry = new SimpleMeterRegistry();
     int failures;
-    try (ServedSystem system = ServedSystem.start(LayerRepository.open(folder))) {
-      failures = new Client(system).run();
+    try (Transport transport = new Transport(1, ServedSystem.MAX_MESSAGE_BYTES);
+        ExpertFleet experts =
+            ExpertFleet.start(repository, ExpertFleet.ranks(2), transport, registry);
+        RouterServer router =
+            RouterServer.start(
+                ServedSystem.options(experts.targets()),
+                repository,
+                transport,
+                transport::channel,
+                registry)) {
+      router.ready().get(30, TimeUnit.SECONDS);
+      ManagedChannel channel = transport.channel("localhost:" + router.port());
+      try {
+        failures = new Client(channel).run();
+        for (int stream = 0; stream < BROKEN_STREAMS; stream++) {
+          BrokenStream.run(channel);
+        }
+      } finally {
+        channel.shutdownNow();
+      }
     }
     report();
     assertEquals(List.of(), leaks.list.stream().map(ILoggingEvent::getFormattedMessage).toList());
@@ -88,22 +121,64 @@ class BufferLeakTest {
     }
   }
 
+  private static void connect(ManagedChannel channel) {
+    MoeLayerServiceGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(30, TimeUnit.SECONDS)
+        .listLayers(ListLayersRequest.getDefaultInstance());
+  }
+
+  /** A large request, and behind it a message that is none: gRPC ends the stream under it. */
+  private static final class BrokenStream extends ClientCall.Listener<byte[]> {
+    private static final MethodDescriptor.Marshaller<byte[]> BYTES =
+        new MethodDescriptor.Marshaller<>() {
+          @Override
+          public InputStream stream(byte[] message) {
+            return new ByteArrayInputStream(message);
+          }
+
+          @Override
+          public byte[] parse(InputStream message) {
+            return new byte[0];
+          }
+        };
+
+    private final CompletableFuture<Status> closed = new CompletableFuture<>();
+
+    static void run(ManagedChannel channel) throws Exception {
+      BrokenStream stream = new BrokenStream();
+      ClientCall<byte[], byte[]> call =
+          channel.newCall(
+              MoeLayerServiceGrpc.getForwardStreamMethod().toBuilder(BYTES, BYTES).build(),
+              CallOptions.DEFAULT);
+      call.start(stream, new Metadata());
+      call.request(Integer.MAX_VALUE);
+      call.sendMessage(Requests.random(LAYER, 1000, HIDDEN, 1).build().toByteArray());
+      call.sendMessage(new byte[] {(byte) 0xff});
+      assertFalse(stream.closed.get(30, TimeUnit.SECONDS).isOk());
+    }
+
+    @Override
+    public void onClose(Status status, Metadata trailers) {
+      closed.complete(status);
+    }
+  }
+
   /** One stream with a number of requests in flight, some of which the router refuses. */
   private static final class Client implements StreamObserver<TensorMessage<ForwardResponse>> {
     private final Semaphore free = new Semaphore(IN_FLIGHT);
     private final AtomicInteger failures = new AtomicInteger();
-    private final ServedSystem system;
+    private final ManagedChannel channel;
 
-    Client(ServedSystem system) {
-      this.system = system;
+    Client(ManagedChannel channel) {
+      this.channel = channel;
     }
 
     int run() throws InterruptedException {
       // The channel is connected: only then does a stream borrow what it is given.
-      system.client().listLayers(ListLayersRequest.getDefaultInstance());
+      connect(channel);
       StreamObserver<TensorMessage<ForwardRequest>> requests =
           ClientCalls.asyncBidiStreamingCall(
-              system.channel().newCall(TensorMethods.FORWARD_STREAM, CallOptions.DEFAULT), this);
+              channel.newCall(TensorMethods.FORWARD_STREAM, CallOptions.DEFAULT), this);
       SplittableRandom random = new SplittableRandom(1);
       for (int id = 0; id < REQUESTS; id++) {
         acquire(1);

@@ -47,6 +47,7 @@ final class LendingAllocator extends PooledByteBufAllocator {
     private final byte[] prefix;
     private final ByteBuf payload;
     private @Nullable ByteBuf prefixBuffer;
+    private boolean payloadDue;
 
     private Loan(byte[] prefix, ByteBuf payload) {
       this.prefix = prefix;
@@ -54,15 +55,21 @@ final class LendingAllocator extends PooledByteBufAllocator {
     }
 
     /**
-     * Whether the buffer for the prefix holds just gRPC's five bytes and the prefix, so that the
-     * next one to be asked for is the payload's. It does not when gRPC compresses, say.
+     * Lends the payload as the next buffer, if the one before holds just gRPC's five bytes and the
+     * prefix. It does not when gRPC compresses, say.
      */
-    boolean prefixWritten() {
-      return prefixBuffer != null
-          && !prefixBuffer.isWritable()
-          && prefixBuffer.getByte(0) == 0
-          && ByteBufUtil.equals(
-              prefixBuffer, GRPC_PREFIX_BYTES, Unpooled.wrappedBuffer(prefix), 0, prefix.length);
+    boolean lendPayload() {
+      payloadDue =
+          prefixBuffer != null
+              && !prefixBuffer.isWritable()
+              && prefixBuffer.getByte(0) == 0
+              && ByteBufUtil.equals(
+                  prefixBuffer,
+                  GRPC_PREFIX_BYTES,
+                  Unpooled.wrappedBuffer(prefix),
+                  0,
+                  prefix.length);
+      return payloadDue;
     }
   }
 
@@ -93,6 +100,9 @@ final class LendingAllocator extends PooledByteBufAllocator {
       ByteBuf prefixBuffer = super.buffer(bytes, bytes);
       loan.prefixBuffer = prefixBuffer;
       return prefixBuffer;
+    }
+    if (!loan.payloadDue) {
+      return super.buffer(initialCapacity, maxCapacity);
     }
     LOAN.remove();
     return new LentPayload(this, loan.payload.retainedSlice());

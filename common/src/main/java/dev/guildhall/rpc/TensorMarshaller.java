@@ -19,8 +19,9 @@ import java.io.UncheckedIOException;
  * tensor in a {@code byte[]}. On the wire it is the message of the .proto, so a peer that uses
  * generated stubs does not notice; fields may arrive in any order.
  *
- * <p>Thread-safe. A malformed message ends the call with INVALID_ARGUMENT, one that finds no memory
- * with RESOURCE_EXHAUSTED.
+ * <p>Thread-safe. A malformed message, or one that finds no memory, ends the call: a client gets
+ * the reason as the cause of its failure; the peer of a server gets UNKNOWN, as gRPC has it for
+ * whatever a marshaller throws.
  */
 public final class TensorMarshaller<H extends MessageLite>
     implements MethodDescriptor.Marshaller<TensorMessage<H>> {

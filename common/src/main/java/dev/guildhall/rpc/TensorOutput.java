@@ -63,7 +63,7 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
     int total = prefix.length - prefixRead + payload.readableBytes();
     target.write(prefix, prefixRead, prefix.length - prefixRead);
     prefixRead = prefix.length;
-    if (loan != null && loan.prefixWritten()) {
+    if (loan != null && loan.lendPayload()) {
       handOver(target);
     } else {
       endLoan();

@@ -3,7 +3,10 @@ package dev.guildhall.rpc;
 import com.google.protobuf.MessageLite;
 import io.grpc.stub.CallStreamObserver;
 import java.util.ArrayDeque;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Writes the messages of any thread to one stream, in order, and holds them back while the stream
@@ -13,6 +16,8 @@ import org.jspecify.annotations.Nullable;
  * it. No lock is held meanwhile: in-process streams answer within the call that writes.
  */
 public final class TensorWriter<H extends MessageLite> {
+  private static final Logger log = LoggerFactory.getLogger(TensorWriter.class);
+
   private final CallStreamObserver<TensorMessage<H>> stream;
   private final Runnable written;
 
@@ -55,12 +60,32 @@ public final class TensorWriter<H extends MessageLite> {
   private void send(TensorMessage<H> message) {
     try (message) {
       stream.onNext(message);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      // The stream is over, or gRPC ends it for this; whoever holds it hears so from gRPC.
+      log.debug("a stream took no message", e);
+      close();
+      return;
     } finally {
       synchronized (this) {
         writing = false;
       }
     }
     written.run();
+  }
+
+  /**
+   * Takes back messages that still wait.
+   *
+   * @return whether there was one
+   */
+  public synchronized boolean withdraw(Predicate<H> which) {
+    return waiting.removeIf(message -> {
+      boolean found = which.test(message.header());
+      if (found) {
+        message.close();
+      }
+      return found;
+    });
   }
 
   /** Ends the stream well once everything that waits is written. */

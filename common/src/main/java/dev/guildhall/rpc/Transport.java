@@ -25,10 +25,11 @@ import io.netty.util.concurrent.DefaultThreadFactory;
 import java.io.IOException;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
+import java.net.UnixDomainSocketAddress;
+import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
-import java.nio.file.attribute.BasicFileAttributes;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 
@@ -43,10 +44,19 @@ public final class Transport implements AutoCloseable {
   private static final int FLOW_CONTROL_WINDOW_BYTES = 4 << 20;
 
   /**
+   * A peer that is silent so long is asked for a sign of life, and given up after as long again.
+   */
+  private static final int KEEP_ALIVE_SECONDS = 10;
+
+  /**
    * The most that one read takes from a socket. 64 KiB, netty's own, moved 1 MiB messages a sixth
    * slower; 512 KiB and more were no faster.
    */
   private static final int MAX_READ_BYTES = 256 << 10;
+
+  // stat(2): S_IFMT and S_IFSOCK.
+  private static final int FILE_TYPE = 0170000;
+  private static final int SOCKET_TYPE = 0140000;
 
   private static final int FIRST_READ_BYTES = 2 << 10;
   private static final int MIN_ANSWER_BYTES = 16 << 20;
@@ -89,7 +99,7 @@ public final class Transport implements AutoCloseable {
    *
    * @param socket an absolute path; what a server that is gone left there is replaced
    * @throws GuildhallException INVALID_ARGUMENT if the platform has no such sockets, or something
-   *     else is at the path
+   *     else is at the path, a server that answers included
    */
   public NettyServerBuilder server(Path socket) throws IOException {
     if (!Epoll.isAvailable()) {
@@ -97,13 +107,30 @@ public final class Transport implements AutoCloseable {
           "a Unix domain socket was asked for; allowed on Linux only");
     }
     if (Files.exists(socket, LinkOption.NOFOLLOW_LINKS)) {
-      if (!Files.readAttributes(socket, BasicFileAttributes.class).isOther()) {
+      if (!isSocket(socket)) {
         throw GuildhallException.invalidArgument(
-            "%s is a file and not a socket; it is left alone".formatted(socket));
+            "%s is not a socket; it is left alone".formatted(socket));
+      }
+      if (answers(socket)) {
+        throw GuildhallException.invalidArgument(
+            "a server answers at %s; it is left alone".formatted(socket));
       }
       Files.delete(socket);
     }
     return server(new DomainSocketAddress(socket.toFile()), EpollServerDomainSocketChannel.class);
+  }
+
+  private static boolean isSocket(Path path) throws IOException {
+    int mode = (int) Files.getAttribute(path, "unix:mode", LinkOption.NOFOLLOW_LINKS);
+    return (mode & FILE_TYPE) == SOCKET_TYPE;
+  }
+
+  private static boolean answers(Path socket) {
+    try (SocketChannel connection = SocketChannel.open(UnixDomainSocketAddress.of(socket))) {
+      return connection.isConnected();
+    } catch (IOException e) {
+      return false;
+    }
   }
 
   private NettyServerBuilder server(
@@ -116,6 +143,8 @@ public final class Transport implements AutoCloseable {
         .withChildOption(ChannelOption.RECVBUF_ALLOCATOR, readSize())
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
+        .permitKeepAliveTime(KEEP_ALIVE_SECONDS / 2, TimeUnit.SECONDS)
+        .permitKeepAliveWithoutCalls(true)
         .maxInboundMessageSize(maxMessageBytes);
   }
 
@@ -135,6 +164,8 @@ public final class Transport implements AutoCloseable {
         .withOption(ChannelOption.RECVBUF_ALLOCATOR, readSize())
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
+        .keepAliveTime(KEEP_ALIVE_SECONDS, TimeUnit.SECONDS)
+        .keepAliveTimeout(KEEP_ALIVE_SECONDS, TimeUnit.SECONDS)
         // Answers follow from what was asked, whatever is taken from strangers.
         .maxInboundMessageSize(Math.max(maxMessageBytes, MIN_ANSWER_BYTES))
         // gRPC's retry keeps messages it has sent; ours borrow pooled memory.

@@ -99,8 +99,23 @@ class RpcServerTest {
     Path file = Files.writeString(folder.resolve("notes.txt"), "mine");
     GuildhallException refusal =
         assertThrows(GuildhallException.class, () -> transport.server(file));
-    assertTrue(refusal.getMessage().contains("notes.txt is a file and not a socket"));
+    assertTrue(refusal.getMessage().contains("notes.txt is not a socket"));
     assertEquals("mine", Files.readString(file));
+  }
+
+  @Test
+  void leavesTheSocketOfAServerThatAnswersAlone() throws IOException {
+    Path socket = folder.resolve("expert.sock");
+    try (RpcServer server =
+        RpcServer.start(transport.server(socket), List.of(new Silent()), Duration.ZERO)) {
+      server.serving(true);
+      GuildhallException refusal =
+          assertThrows(GuildhallException.class, () -> transport.server(socket));
+      assertTrue(refusal.getMessage().contains("a server answers at"), refusal::getMessage);
+      ManagedChannel channel = transport.channel("unix://" + socket);
+      assertEquals(ServingStatus.SERVING, health(channel, ""));
+      channel.shutdownNow();
+    }
   }
 
   @Test

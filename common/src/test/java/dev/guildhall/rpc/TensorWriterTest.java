@@ -2,7 +2,6 @@ package dev.guildhall.rpc;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.guildhall.proto.ExchangeResponse;
@@ -99,8 +98,25 @@ class TensorWriterTest {
           throw new IllegalStateException("call was cancelled");
         };
     TensorMessage<ExchangeResponse> refused = message(1);
-    assertThrows(IllegalStateException.class, () -> writer.write(refused));
+    writer.write(refused);
     assertEquals(0, refused.payload().refCnt());
+    TensorMessage<ExchangeResponse> late = message(2);
+    writer.write(late);
+    assertEquals(0, late.payload().refCnt());
+  }
+
+  @Test
+  void takesBackWhatStillWaits() {
+    stream.ready = false;
+    TensorMessage<ExchangeResponse> waiting = message(1);
+    writer.write(waiting);
+    writer.write(message(2));
+    assertTrue(writer.withdraw(header -> header.getBatchId() == 1));
+    assertEquals(0, waiting.payload().refCnt());
+    assertFalse(writer.withdraw(header -> header.getBatchId() == 1));
+    stream.ready = true;
+    writer.drain();
+    assertEquals(List.of(2L), stream.written);
   }
 
   @Test

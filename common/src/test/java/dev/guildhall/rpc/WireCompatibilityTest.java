@@ -3,6 +3,7 @@ package dev.guildhall.rpc;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
 import dev.guildhall.proto.DType;
@@ -23,12 +24,15 @@ import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.ByteBufUtil;
+import io.netty.buffer.UnpooledByteBufAllocator;
+import io.netty.buffer.UnpooledDirectByteBuf;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -123,6 +127,43 @@ class WireCompatibilityTest {
         });
   }
 
+  @ParameterizedTest
+  @CsvSource({"65536, identity, 0", "5242880, identity, 0", "4096, identity, 1", "65536, gzip, 1"})
+  void lendsLargePayloadsInsteadOfCopyingThem(int bytes, String compression, int leastCopies)
+      throws IOException {
+    byte[] content = randomBytes(bytes);
+    echoing(
+        transport.server(0),
+        new TensorEcho("identity"),
+        channel -> {
+          // A call that waits for its channel is framed as any other, but by another thread.
+          callWithTensors(channel, new byte[1], "identity");
+          WatchedBuffer payload = new WatchedBuffer(content);
+          assertArrayEquals(content, callWithTensors(channel, payload, compression));
+          if (leastCopies == 0) {
+            assertEquals(0, payload.copies.get());
+          } else {
+            assertTrue(payload.copies.get() >= leastCopies);
+          }
+        });
+  }
+
+  /** Counts copies of its content into arrays. */
+  private static final class WatchedBuffer extends UnpooledDirectByteBuf {
+    private final AtomicInteger copies = new AtomicInteger();
+
+    WatchedBuffer(byte[] content) {
+      super(UnpooledByteBufAllocator.DEFAULT, content.length, content.length);
+      writeBytes(content);
+    }
+
+    @Override
+    public ByteBuf getBytes(int index, byte[] target, int targetIndex, int length) {
+      copies.incrementAndGet();
+      return super.getBytes(index, target, targetIndex, length);
+    }
+  }
+
   private static ForwardRequest request(byte[] payload) {
     return ForwardRequest.newBuilder()
         .setId(7)
@@ -138,8 +179,11 @@ class WireCompatibilityTest {
   private static byte[] callWithTensors(Channel channel, byte[] payload, String compression) {
     ByteBuf buffer = Buffers.allocate(payload.length);
     buffer.setBytes(0, payload);
-    try (TensorMessage<ForwardRequest> request =
-            new TensorMessage<>(request(payload).toBuilder().clearHiddenStates().build(), buffer);
+    return callWithTensors(channel, buffer, compression);
+  }
+
+  private static byte[] callWithTensors(Channel channel, ByteBuf buffer, String compression) {
+    try (TensorMessage<ForwardRequest> request = new TensorMessage<>(request(new byte[0]), buffer);
         TensorMessage<ForwardResponse> response =
             ClientCalls.blockingUnaryCall(
                 channel,

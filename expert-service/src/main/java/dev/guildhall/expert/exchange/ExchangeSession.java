@@ -58,6 +58,8 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
     responses.setOnCancelHandler(this::cancelAll);
+    // gRPC itself closes a stream that brings what cannot be parsed, without a cancel.
+    responses.setOnCloseHandler(this::cancelAll);
     responses.request(MAX_IN_FLIGHT);
   }
 

@@ -28,14 +28,18 @@ public final class TokenBudget {
       throw GuildhallException.invalidArgument(
           "the request has %d tokens; allowed are up to %d".formatted(tokens, limit));
     }
-    long before = inFlight.getAndAdd(tokens);
-    if (before + tokens > limit) {
-      inFlight.addAndGet(-tokens);
-      throw new GuildhallException(
-          ErrorCode.RESOURCE_EXHAUSTED,
-          "%d tokens are in flight and the request has %d; allowed are %d at once, try again later"
-              .formatted(before, tokens, limit));
+    long before = inFlight.get();
+    while (before + tokens <= limit) {
+      long witness = inFlight.compareAndExchange(before, before + tokens);
+      if (witness == before) {
+        return;
+      }
+      before = witness;
     }
+    throw new GuildhallException(
+        ErrorCode.RESOURCE_EXHAUSTED,
+        "%d tokens are in flight and the request has %d; allowed are %d at once, try again later"
+            .formatted(before, tokens, limit));
   }
 
   public void release(long tokens) {
