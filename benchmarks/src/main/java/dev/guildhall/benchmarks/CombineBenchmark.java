@@ -66,7 +66,7 @@ public class CombineBenchmark {
   @Benchmark
   public ByteBuf sum() {
     MemorySegment[] segments = blocks.stream().map(Buffers::segment).toArray(MemorySegment[]::new);
-    Combine.of(plan, routing.weight(), HIDDEN).sum(segments, Buffers.segment(output), 0, tokens);
+    Combine.of(plan, routing.weight(), HIDDEN).sum(segments, Buffers.segment(output));
     return output;
   }
 }

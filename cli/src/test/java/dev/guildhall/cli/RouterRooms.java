@@ -14,7 +14,9 @@ import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.projection.Projection;
+import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.ReplicaDirectory;
+import dev.guildhall.router.replicas.RetryBudget;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.tensor.DType;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
@@ -46,14 +48,16 @@ final class RouterRooms implements AutoCloseable {
     this.directory =
         new ReplicaDirectory(
             Map.of(onDisk.name(), onDisk.config()), transport::channel, transport.timer());
+    SimpleMeterRegistry registry = new SimpleMeterRegistry();
     this.forward =
         new LayerForward(
             directory::table,
             new TokenBudget(1 << 20),
             new ExchangeSettings(1 << 20, DType.FP32),
+            new Failover(directory::table, new RetryBudget(0.2, 10), registry),
             transport.timer(),
             Runnable::run,
-            new ForwardMetrics(new SimpleMeterRegistry()));
+            new ForwardMetrics(registry));
   }
 
   /** Opens a layer's weights; no replica is looked for. */

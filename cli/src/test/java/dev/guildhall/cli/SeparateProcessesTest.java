@@ -182,7 +182,8 @@ class SeparateProcessesTest {
         TOLERANCE);
   }
 
-  private static ForwardResponse forwardHeldOut(ManagedChannel channel) {
+  /** DeepSpeed's answer to this is in the same file. */
+  static ForwardResponse forwardHeldOut(ManagedChannel channel) {
     float[] hiddenStates = Tensors.floats(Digits.HELD_OUT, "hidden_states");
     return MoeLayerServiceGrpc.newBlockingStub(channel)
         .withDeadlineAfter(30, TimeUnit.SECONDS)

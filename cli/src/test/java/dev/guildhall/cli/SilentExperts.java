@@ -11,12 +11,15 @@ import io.grpc.Server;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.stream.IntStream;
 
-/** An expert service that hosts a whole layer and never answers a batch. */
+/** An expert service that hosts a whole layer and answers no batch before it is told to. */
 final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implements AutoCloseable {
   private final DescribeResponse description;
   private final Recorded<ExchangeRequest> received = new Recorded<>();
+  private final BlockingQueue<Runnable> answers = new LinkedBlockingQueue<>();
   private final Server server;
 
   SilentExperts(Transport transport, String layer, int hiddenSize, int experts) throws IOException {
@@ -42,6 +45,13 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
     return received.soFar();
   }
 
+  /** Answers each batch received so far with its own rows. */
+  void answerAll() {
+    for (Runnable answer = answers.poll(); answer != null; answer = answers.poll()) {
+      answer.run();
+    }
+  }
+
   @Override
   public void describe(DescribeRequest request, StreamObserver<DescribeResponse> responses) {
     responses.onNext(description);
@@ -53,6 +63,7 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
     return new StreamObserver<>() {
       @Override
       public void onNext(ExchangeRequest request) {
+        answers.add(() -> responses.onNext(echo(request)));
         received.onNext(request);
       }
 
@@ -66,6 +77,14 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
         responses.onCompleted();
       }
     };
+  }
+
+  private static ExchangeResponse echo(ExchangeRequest request) {
+    return ExchangeResponse.newBuilder()
+        .setBatchId(request.getBatchId())
+        .setDtype(request.getDtype())
+        .setRows(request.getRows())
+        .build();
   }
 
   @Override

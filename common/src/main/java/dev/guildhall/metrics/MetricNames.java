@@ -20,6 +20,9 @@ public final class MetricNames {
   /** Router, timer, by layer: from the first batch sent to the last one received. */
   public static final String FAN_OUT_DURATION = "guildhall.fanout.duration";
 
+  /** Router, counter, by layer and status: batches sent again after a replica failed them so. */
+  public static final String BATCH_RETRIES = "guildhall.batch.retries";
+
   /** Router, gauge: tokens in flight. */
   public static final String TOKENS_IN_FLIGHT = "guildhall.tokens.in.flight";
 

@@ -15,7 +15,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /** A running expert service, put together by hand from its rooms. */
 public final class ExpertServer implements AutoCloseable {
-  private static final Duration GRACE = Duration.ofSeconds(5);
+  private static final Duration GRACE = Duration.ofSeconds(10);
 
   private final LoadedExperts experts;
   private final ComputePool pool;

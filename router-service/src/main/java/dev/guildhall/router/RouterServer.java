@@ -6,8 +6,10 @@ import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
+import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.router.replicas.ReplicaDiscovery;
+import dev.guildhall.router.replicas.RetryBudget;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
@@ -28,7 +30,11 @@ import java.util.function.Function;
  * layer has a host.
  */
 public final class RouterServer implements AutoCloseable {
-  private static final Duration GRACE = Duration.ofSeconds(5);
+  private static final Duration GRACE = Duration.ofSeconds(10);
+  private static final double RETRIES_PER_BATCH = 0.2;
+
+  /** As many batches as a busy replica may have in flight when it is lost. */
+  private static final int RETRY_RESERVE = 1024;
 
   private final RpcServer server;
   private final ReplicaDirectory directory;
@@ -94,6 +100,8 @@ public final class RouterServer implements AutoCloseable {
             directory::table,
             budget,
             options.exchange(),
+            new Failover(
+                directory::table, new RetryBudget(RETRIES_PER_BATCH, RETRY_RESERVE), registry),
             transport.timer(),
             workers,
             new ForwardMetrics(registry));
@@ -101,6 +109,8 @@ public final class RouterServer implements AutoCloseable {
         new MoeLayerEndpoint(layers.served(), forward, directory::table, options.defaultTimeout());
     RpcServer server = RpcServer.start(transport.server(options.port()), List.of(endpoint), GRACE);
     closing.push(server::close);
+    closing.push(endpoint::drain);
+    closing.push(() -> server.serving(false));
     bindGauges(registry, budget, directory);
     Readiness readiness = new Readiness(server);
     directory.onChange(readiness::update);

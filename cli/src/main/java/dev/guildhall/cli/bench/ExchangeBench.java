@@ -1,8 +1,10 @@
 package dev.guildhall.cli.bench;
 
 import com.google.gson.JsonObject;
+import com.sun.management.ThreadMXBean;
 import dev.guildhall.rpc.Transport;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
@@ -11,8 +13,11 @@ import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code guildhall bench exchange}. */
 @Command(
@@ -24,6 +29,8 @@ final class ExchangeBench implements Callable<Integer> {
   private static final int MAX_MESSAGE_BYTES = 256 << 20;
   private static final int ROUNDS = 3;
   private static final long WARMUP_NANOS = 3_000_000_000L;
+
+  @Spec private @Nullable CommandSpec spec;
 
   @Option(
       names = "--bytes",
@@ -49,6 +56,8 @@ final class ExchangeBench implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    OptionBounds.atLeast(spec, "--bytes", bytes, 1);
+    OptionBounds.atLeast(spec, "--seconds", seconds, ROUNDS);
     try (ServiceProcess sink = ServiceProcess.start(List.of("bench", "echo-server"));
         Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
         Connection connection = Connection.open(transport, "localhost:" + sink.port("grpc"))) {
@@ -57,17 +66,24 @@ final class ExchangeBench implements Callable<Integer> {
       long roundNanos = TimeUnit.SECONDS.toNanos(seconds) / ROUNDS;
       double[] exchange = new double[ROUNDS];
       double[] tcp = new double[ROUNDS];
-      double allocatedBefore = sink.allocatedBytes();
+      double allocatedBefore = allocatedBytes(sink);
       double moved = 0;
       for (int round = 0; round < ROUNDS; round++) {
         tcp[round] = rawTcp(sink.port("tcp"), roundNanos);
         exchange[round] = ExchangeLoad.run(connection.channel(), bytes, roundNanos);
         moved += exchange[round] * roundNanos;
       }
-      double allocated = sink.allocatedBytes() - allocatedBefore;
+      double allocated = allocatedBytes(sink) - allocatedBefore;
       print(median(exchange), median(tcp), allocated / moved);
     }
     return 0;
+  }
+
+  /** Heap bytes that sender and receiver have allocated. */
+  private static double allocatedBytes(ServiceProcess sink)
+      throws IOException, InterruptedException {
+    long own = ((ThreadMXBean) ManagementFactory.getThreadMXBean()).getTotalThreadAllocatedBytes();
+    return own + sink.allocatedBytes();
   }
 
   /** Gigabytes a second of plain writes until the other side has read them all. */
@@ -109,7 +125,7 @@ final class ExchangeBench implements Callable<Integer> {
         String.format(
             Locale.ROOT,
             "%d bytes a message: exchange %.2f GB/s, raw TCP %.2f GB/s, ratio %.2f;"
-                + " receiver allocates %.4f bytes a byte",
+                + " both ends allocate %.4f bytes a byte",
             bytes,
             exchange,
             tcp,

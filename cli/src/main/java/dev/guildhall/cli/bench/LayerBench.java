@@ -19,7 +19,6 @@ import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code guildhall bench layer}. */
@@ -146,12 +145,12 @@ final class LayerBench implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    atLeastOne("--tokens", tokens);
-    atLeastOne("--concurrency", concurrency);
-    atLeastOne("--seconds", seconds);
-    atLeastOne("--ep-size", epSize);
+    OptionBounds.atLeast(spec, "--tokens", tokens, 1);
+    OptionBounds.atLeast(spec, "--concurrency", concurrency, 1);
+    OptionBounds.atLeast(spec, "--seconds", seconds, 1);
+    OptionBounds.atLeast(spec, "--ep-size", epSize, 1);
     if (workers != null) {
-      atLeastOne("--workers", workers);
+      OptionBounds.atLeast(spec, "--workers", workers, 1);
     }
     Path folder = Files.createTempDirectory("guildhall-bench-");
     try {
@@ -187,20 +186,6 @@ final class LayerBench implements Callable<Integer> {
       warmUp.run(() -> run.warmUp(one, request), warmupSeconds);
       return run.measure(request, seconds, bytesPerToken(layer.layer().config()));
     }
-  }
-
-  private void atLeastOne(String option, int value) {
-    if (value < 1) {
-      throw new ParameterException(
-          spec().commandLine(), "%s is %d; allowed is from 1".formatted(option, value));
-    }
-  }
-
-  private CommandSpec spec() {
-    if (spec == null) {
-      throw new IllegalStateException("picocli sets the spec before the call");
-    }
-    return spec;
   }
 
   private BenchedLayer layer(Path folder) throws IOException {

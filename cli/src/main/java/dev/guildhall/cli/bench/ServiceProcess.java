@@ -3,7 +3,6 @@ package dev.guildhall.cli.bench;
 import com.google.common.base.Splitter;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import java.io.BufferedReader;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.net.URI;
@@ -14,11 +13,16 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 
 /** A guildhall command running in a process of its own, with the flags of this JVM. */
 final class ServiceProcess implements AutoCloseable {
+  private static final int START_SECONDS = 60;
   private static final int STOP_SECONDS = 10;
+  private static final String READY = "ready ";
   private static final String ALLOCATED = "guildhall_jvm_allocated_bytes_total";
 
   private final Process process;
@@ -47,31 +51,43 @@ final class ServiceProcess implements AutoCloseable {
     builder.environment().put("GUILDHALL_LOG_LEVEL", "ERROR");
     Process process = builder.start();
     try {
-      return new ServiceProcess(process, awaitReady(process, arguments));
-    } catch (IOException | RuntimeException e) {
+      return new ServiceProcess(process, ports(readyLine(process, arguments)));
+    } catch (RuntimeException e) {
       process.destroyForcibly();
       throw e;
     }
   }
 
-  private static Map<String, Integer> awaitReady(Process process, List<String> arguments)
-      throws IOException {
-    BufferedReader out = process.inputReader();
-    for (String line = out.readLine(); line != null; line = out.readLine()) {
-      if (line.startsWith("ready ")) {
-        Map<String, Integer> ports = new HashMap<>();
-        for (String port : Splitter.on(' ').split(line.substring("ready ".length()))) {
-          List<String> nameAndPort = Splitter.on('=').splitToList(port);
-          if (!nameAndPort.getFirst().equals("socket")) {
-            ports.put(nameAndPort.getFirst(), Integer.parseInt(nameAndPort.getLast()));
-          }
-        }
-        return ports;
+  /** The line {@code ready}; it must come within a minute. */
+  private static String readyLine(Process process, List<String> arguments) {
+    String command = "'guildhall %s'".formatted(String.join(" ", arguments));
+    try {
+      return CompletableFuture.supplyAsync(() ->
+              process.inputReader().lines().filter(line -> line.startsWith(READY)).findFirst())
+          .get(START_SECONDS, TimeUnit.SECONDS)
+          .orElseThrow(() ->
+              new GuildhallException(
+                  ErrorCode.UNAVAILABLE, command + " ended before it was ready"));
+    } catch (ExecutionException | TimeoutException e) {
+      throw new GuildhallException(
+          ErrorCode.UNAVAILABLE,
+          "%s was not ready within %d s".formatted(command, START_SECONDS),
+          e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new GuildhallException(ErrorCode.CANCELLED, command + " was not waited for", e);
+    }
+  }
+
+  private static Map<String, Integer> ports(String readyLine) {
+    Map<String, Integer> ports = new HashMap<>();
+    for (String port : Splitter.on(' ').split(readyLine.substring(READY.length()))) {
+      List<String> nameAndPort = Splitter.on('=').splitToList(port);
+      if (!nameAndPort.getFirst().equals("socket")) {
+        ports.put(nameAndPort.getFirst(), Integer.parseInt(nameAndPort.getLast()));
       }
     }
-    throw new GuildhallException(
-        ErrorCode.UNAVAILABLE,
-        "'guildhall %s' ended before it was ready".formatted(String.join(" ", arguments)));
+    return ports;
   }
 
   /** A port by its name in the {@code ready} line. */

@@ -1,5 +1,7 @@
 package dev.guildhall.router.api;
 
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.router.forward.ForwardJob;
@@ -15,13 +17,16 @@ import io.netty.buffer.Unpooled;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Consumer;
 
 /**
  * One {@code ForwardStream} call: requests start as they come and are answered as they finish.
  *
  * <p>Requests come on the stream's event loop; answers come on any thread. No more than {@link
- * #MAX_IN_FLIGHT} requests are read before the answers to earlier ones are taken.
+ * #MAX_IN_FLIGHT} requests are read before the answers to earlier ones are taken. When the router
+ * drains, requests in progress are answered and the stream ends; what comes later is refused.
  */
 final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest>> {
   private static final int MAX_IN_FLIGHT = 256;
@@ -32,21 +37,32 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   private final TensorWriter<ForwardResponse> writer;
   private final Map<Object, Runnable> cancels = new ConcurrentHashMap<>();
 
-  /** Requests not yet answered, and one for the caller's half until it is closed. */
+  /** Requests not yet answered, and one as long as new ones are taken. */
   private final AtomicInteger open = new AtomicInteger(1);
+
+  /** The caller has closed its half, or the router drains. */
+  private final AtomicBoolean lastTaken = new AtomicBoolean();
 
   ForwardStream(
       ForwardTranslator translator,
       LayerForward forward,
       Duration defaultTimeout,
-      ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses) {
+      ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses,
+      Consumer<ForwardStream> onEnd) {
     this.translator = translator;
     this.forward = forward;
     this.defaultTimeout = defaultTimeout;
     this.writer = new TensorWriter<>(responses, () -> responses.request(1));
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
-    responses.setOnCancelHandler(this::cancelled);
+    Runnable end =
+        () -> {
+          onEnd.accept(this);
+          cancelled();
+        };
+    responses.setOnCancelHandler(end);
+    // gRPC itself closes a stream that brings what cannot be parsed, without a cancel.
+    responses.setOnCloseHandler(end);
     responses.request(MAX_IN_FLIGHT);
   }
 
@@ -59,6 +75,11 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
             ? defaultTimeout.toNanos()
             : Duration.ofMillis(Integer.toUnsignedLong(header.getTimeoutMs())).toNanos();
     Answer answer = new Answer(header);
+    if (lastTaken.get()) {
+      request.close();
+      answer.failed(new GuildhallException(ErrorCode.UNAVAILABLE, "the router is shutting down"));
+      return;
+    }
     ForwardJob job;
     try {
       job = translator.toJob(request, System.nanoTime() + timeoutNanos);
@@ -94,7 +115,14 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
 
   @Override
   public void onCompleted() {
-    closeOne();
+    drain();
+  }
+
+  /** Takes no more requests; the stream ends when those it has are answered. */
+  void drain() {
+    if (!lastTaken.getAndSet(true)) {
+      closeOne();
+    }
   }
 
   private final class Answer implements ForwardListener {

@@ -32,6 +32,8 @@ import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -46,6 +48,8 @@ public final class MoeLayerEndpoint implements BindableService {
   private final LayerForward forward;
   private final Supplier<RoutingTable> routes;
   private final Duration defaultTimeout;
+  private final Set<ForwardStream> streams = ConcurrentHashMap.newKeySet();
+  private volatile boolean draining;
 
   /**
    * @param defaultTimeout of a request that brings no deadline
@@ -73,8 +77,7 @@ public final class MoeLayerEndpoint implements BindableService {
                 .addMethod(MoeLayerServiceGrpc.getListLayersMethod())
                 .addMethod(MoeLayerServiceGrpc.getDescribeLayerMethod())
                 .build())
-        .addMethod(
-            TensorMethods.FORWARD, new UnaryTensorCall<>(ServerCalls.asyncUnaryCall(this::forward)))
+        .addMethod(TensorMethods.FORWARD, ServerCalls.asyncUnaryCall(this::forward))
         .addMethod(
             TensorMethods.FORWARD_STREAM, ServerCalls.asyncBidiStreamingCall(this::forwardStream))
         .addMethod(
@@ -115,11 +118,24 @@ public final class MoeLayerEndpoint implements BindableService {
 
   private StreamObserver<TensorMessage<ForwardRequest>> forwardStream(
       StreamObserver<TensorMessage<ForwardResponse>> responses) {
-    return new ForwardStream(
-        translator,
-        forward,
-        defaultTimeout,
-        (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses);
+    ForwardStream stream =
+        new ForwardStream(
+            translator,
+            forward,
+            defaultTimeout,
+            (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses,
+            streams::remove);
+    streams.add(stream);
+    if (draining) {
+      stream.drain();
+    }
+    return stream;
+  }
+
+  /** Lets every stream end once what it has asked for is answered. */
+  public void drain() {
+    draining = true;
+    streams.forEach(ForwardStream::drain);
   }
 
   private static <Q, A> void answer(Q request, StreamObserver<A> responses, Function<Q, A> method) {

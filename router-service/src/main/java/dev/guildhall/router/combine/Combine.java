@@ -10,8 +10,7 @@ import java.util.Arrays;
  * Sums what the experts computed into a layer's output: {@code out[t] = sum over choices of weight
  * * row}, and with a residual MLP {@code out * c0 + mlp * c1} where {@code c = softmax(coefficient
  * logits)} (DeepSpeed's combine einsum, and the end of {@code MoE.forward}). The order of a sum is
- * that of the choices, so that the result does not depend on which batch came first. Immutable:
- * several threads may each sum a range of the tokens.
+ * that of the choices, so that the result does not depend on which batch came first. Immutable.
  *
  * <p>The loops read and write the segments directly. The compiler cannot prove that these do not
  * overlap and leaves the loops scalar, yet they keep up with memory; copies through arrays, which
@@ -70,16 +69,15 @@ public final class Combine {
   }
 
   /**
-   * Writes the output of the tokens {@code from} to {@code to} - 1. A token without routes gets
-   * zeros.
+   * Writes the output. A token without routes gets zeros.
    *
    * @param blocks one a batch, in the plan's order: [batch.rows, hiddenSize] fp32, native byte
    *     order
-   * @param output [tokens, hiddenSize] fp32, of the whole request
+   * @param output [tokens, hiddenSize] fp32
    */
-  public void sum(MemorySegment[] blocks, MemorySegment output, int from, int to) {
+  public void sum(MemorySegment[] blocks, MemorySegment output) {
     checkLength("blocks", blocks.length, plan.batches().size());
-    for (int t = from; t < to; t++) {
+    for (int t = 0; t < plan.tokens(); t++) {
       sumToken(blocks, output, t);
     }
   }

@@ -49,7 +49,9 @@ public final class ExchangeStream {
   private final AtomicLong outstandingRows = new AtomicLong();
   private final ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call;
   private final TensorWriter<ExchangeRequest> writer;
-  private volatile @Nullable Status closed;
+
+  /** Why no batch is taken any more. */
+  private volatile @Nullable Status over;
 
   private ExchangeStream(
       String replica, ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call) {
@@ -88,7 +90,7 @@ public final class ExchangeStream {
     inFlight.put(batchId, new InFlight(rowCount, rows.readableBytes(), reply));
     outstandingRows.addAndGet(rowCount);
     writer.write(new TensorMessage<>(header.setBatchId(batchId).build(), rows));
-    Status status = closed;
+    Status status = over;
     if (status != null && remove(batchId) != null) {
       reply.failed(lost(status));
     }
@@ -97,11 +99,18 @@ public final class ExchangeStream {
 
   /** Gives a batch up: its reply is not called any more. Does nothing once it was answered. */
   public void cancel(long batchId) {
-    if (remove(batchId) != null) {
-      ExchangeRequest cancel =
-          ExchangeRequest.newBuilder().setBatchId(batchId).setCancel(true).build();
-      writer.write(new TensorMessage<>(cancel, Unpooled.EMPTY_BUFFER));
+    if (remove(batchId) == null || writer.withdraw(waits -> waits.getBatchId() == batchId)) {
+      return; // Answered already, or not yet sent.
     }
+    ExchangeRequest cancel =
+        ExchangeRequest.newBuilder().setBatchId(batchId).setCancel(true).build();
+    writer.write(new TensorMessage<>(cancel, Unpooled.EMPTY_BUFFER));
+  }
+
+  /** Takes no more batches; those in flight are answered, then the replica ends the stream. */
+  public void complete() {
+    over = Status.UNAVAILABLE.withDescription("it is shutting down");
+    writer.complete();
   }
 
   /** Ends the stream from this side; batches in flight fail as if the replica were lost. */
@@ -133,7 +142,7 @@ public final class ExchangeStream {
   }
 
   private void finished(Status status) {
-    closed = status;
+    over = status;
     writer.close();
     for (Long batchId : List.copyOf(inFlight.keySet())) {
       InFlight batch = remove(batchId);

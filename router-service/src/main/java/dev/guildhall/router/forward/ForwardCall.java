@@ -4,23 +4,19 @@ import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.router.combine.Combine;
 import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.Dispatch;
 import dev.guildhall.router.dispatch.DispatchPlan;
-import dev.guildhall.router.dispatch.RowGather;
-import dev.guildhall.router.exchange.BatchReply;
-import dev.guildhall.router.exchange.ExchangeStream;
 import dev.guildhall.router.gate.Jitter;
 import dev.guildhall.router.gate.Routing;
 import dev.guildhall.router.projection.Logits;
+import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.LayerHosts;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.router.replicas.ReplicaPicker;
 import dev.guildhall.rpc.Buffers;
-import dev.guildhall.rpc.WireFloats;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -29,8 +25,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,10 +35,8 @@ import org.jspecify.annotations.Nullable;
  * Between the two, replies, cancellation and the deadline come on any thread: the lock guards which
  * of them ends the call. Whoever ends it gives the buffers back and tells the listener.
  */
-final class ForwardCall {
+final class ForwardCall implements BatchCall.Owner {
   private static final int FLOAT_BYTES = Float.BYTES;
-
-  private record Sent(ExchangeStream stream, long batchId) {}
 
   /** What the gate decided and dispatch made of it. */
   private record Routed(Logits logits, Routing routing, DispatchPlan plan, long atNanos) {}
@@ -51,11 +44,13 @@ final class ForwardCall {
   private final ForwardJob job;
   private final LayerHosts hosts;
   private final ExchangeSettings settings;
+  private final Failover failover;
   private final Executor executor;
   private final ForwardListener listener;
 
   private final Object lock = new Object();
-  private final List<Sent> sent = new ArrayList<>();
+  private List<BatchCall> calls = List.of();
+  private @Nullable Routed routed;
   private @Nullable ByteBuf[] blocks = new ByteBuf[0];
   private int blocksMissing;
   private boolean ended;
@@ -67,25 +62,27 @@ final class ForwardCall {
       ForwardJob job,
       LayerHosts hosts,
       ExchangeSettings settings,
+      Failover failover,
       Executor executor,
       ForwardListener listener) {
     this.job = job;
     this.hosts = hosts;
     this.settings = settings;
+    this.failover = failover;
     this.executor = executor;
     this.listener = listener;
   }
 
   /** Starts on the executor; never throws. */
   void start() {
-    execute(this::run);
+    execute(() -> readHiddenStates(this::run));
   }
 
   private void execute(Runnable step) {
     try {
       executor.execute(step);
     } catch (RejectedExecutionException e) {
-      fail(
+      failed(
           new GuildhallException(
               ErrorCode.UNAVAILABLE,
               "layer %s: the router is shutting down".formatted(job.layer().name()),
@@ -93,33 +90,46 @@ final class ForwardCall {
     }
   }
 
-  private void run() {
+  /** Runs a step that whoever ends the call meanwhile must not free the hidden states of. */
+  private void readHiddenStates(Consumer<MemorySegment> step) {
     synchronized (lock) {
       if (ended) {
         return; // While it waited for a worker.
       }
-      // Whoever ends the call meanwhile must not free the rows that are being read here.
       job.hiddenStates().retain();
     }
     try {
-      MemorySegment hiddenStates = Buffers.segment(job.hiddenStates());
-      ReplicaPicker picker = new ReplicaPicker(hosts);
-      Routed routed = route(hiddenStates, picker);
-      synchronized (lock) {
-        blocksMissing = routed.plan().batches().size();
-        blocks = new ByteBuf[blocksMissing];
-      }
-      if (routed.plan().batches().isEmpty()) {
-        combine(routed);
-        return;
-      }
-      for (int i = 0; i < routed.plan().batches().size(); i++) {
-        send(i, routed, hiddenStates, picker.chosen());
-      }
+      step.accept(Buffers.segment(job.hiddenStates()));
     } catch (RuntimeException | OutOfMemoryError e) {
-      fail(e);
+      failed(e);
     } finally {
       job.hiddenStates().release();
+    }
+  }
+
+  private void run(MemorySegment hiddenStates) {
+    ReplicaPicker picker = new ReplicaPicker(hosts);
+    Routed routed = route(hiddenStates, picker);
+    List<Batch> batches = routed.plan().batches();
+    List<BatchCall> starting = new ArrayList<>(batches.size());
+    for (int i = 0; i < batches.size(); i++) {
+      starting.add(new BatchCall(job, routed.plan(), i, settings, failover, this));
+    }
+    synchronized (lock) {
+      if (ended) {
+        return;
+      }
+      this.routed = routed;
+      calls = starting;
+      blocksMissing = batches.size();
+      blocks = new ByteBuf[blocksMissing];
+    }
+    if (batches.isEmpty()) {
+      combine(routed);
+      return;
+    }
+    for (int i = 0; i < batches.size(); i++) {
+      starting.get(i).send(picker.chosen().get(batches.get(i).host()), hiddenStates);
     }
   }
 
@@ -152,41 +162,9 @@ final class ForwardCall {
     }
   }
 
-  private void send(
-      int batchIndex, Routed routed, MemorySegment hiddenStates, List<Replica> replicas) {
-    Batch batch = routed.plan().batches().get(batchIndex);
-    long rowBytes = (long) job.layer().config().hiddenSize() * FLOAT_BYTES;
-    ExchangeRequest.Builder header = header(batch);
-    ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
-    RowGather.gather(routed.plan(), batch, hiddenStates, rowBytes, Buffers.segment(rows));
-    rows = WireFloats.fromFp32(rows, settings.wireDtype());
-    ExchangeStream stream = replicas.get(batch.host()).stream();
-    long id = stream.send(header, rows, batch.rows(), new Reply(batchIndex, batch, routed));
-    synchronized (lock) {
-      if (!ended) {
-        sent.add(new Sent(stream, id));
-        return;
-      }
-    }
-    stream.cancel(id);
-  }
-
-  private ExchangeRequest.Builder header(Batch batch) {
-    long nanosLeft = job.deadlineNanos() - System.nanoTime();
-    if (nanosLeft <= 0) {
-      throw new GuildhallException(
-          ErrorCode.DEADLINE_EXCEEDED,
-          "layer %s: the deadline passed before the rows were sent".formatted(job.layer().name()));
-    }
-    return ExchangeRequest.newBuilder()
-        .setLayer(job.layer().name())
-        .setDtype(WireFloats.proto(settings.wireDtype()))
-        .setTimeoutUs(Math.max(1, TimeUnit.NANOSECONDS.toMicros(nanosLeft)))
-        .addAllExperts(Arrays.stream(batch.experts()).boxed().toList())
-        .addAllRowCounts(Arrays.stream(batch.rowCounts()).boxed().toList());
-  }
-
-  private void received(int batchIndex, ByteBuf rows, Routed routed) {
+  @Override
+  public void answered(int batchIndex, ByteBuf rows) {
+    Routed last;
     synchronized (lock) {
       if (ended) {
         rows.release();
@@ -196,8 +174,14 @@ final class ForwardCall {
       if (--blocksMissing > 0) {
         return;
       }
+      last = requireNonNull(routed);
     }
-    execute(() -> combine(routed));
+    execute(() -> combine(last));
+  }
+
+  @Override
+  public void repeat(BatchCall call, Replica replica) {
+    execute(() -> readHiddenStates(hiddenStates -> call.send(replica, hiddenStates)));
   }
 
   private void combine(Routed routed) {
@@ -238,7 +222,7 @@ final class ForwardCall {
     ByteBuf output =
         Buffers.allocate(Math.multiplyExact(job.tokens(), config.hiddenSize() * FLOAT_BYTES));
     try {
-      combine.sum(segments, Buffers.segment(output), 0, job.tokens());
+      combine.sum(segments, Buffers.segment(output));
       return output;
     } catch (RuntimeException e) {
       output.release();
@@ -247,16 +231,17 @@ final class ForwardCall {
   }
 
   /** Ends the call with a failure, unless it has ended already. */
-  void fail(Throwable failure) {
-    List<Sent> toCancel;
+  @Override
+  public void failed(Throwable failure) {
+    List<BatchCall> toCancel;
     synchronized (lock) {
       if (ended) {
         return;
       }
       ended = true;
-      toCancel = List.copyOf(sent);
+      toCancel = calls;
     }
-    toCancel.forEach(batch -> batch.stream().cancel(batch.batchId()));
+    toCancel.forEach(BatchCall::cancel);
     releaseBuffers();
     listener.failed(failure);
   }
@@ -265,53 +250,5 @@ final class ForwardCall {
   private void releaseBuffers() {
     Arrays.stream(blocks).filter(Objects::nonNull).forEach(ByteBuf::release);
     job.hiddenStates().release();
-  }
-
-  /** What a replica finds wrong with a batch is not the caller's fault: the router made it. */
-  private static ErrorCode codeForCaller(ErrorCode code) {
-    return switch (code) {
-      case INVALID_ARGUMENT -> ErrorCode.INTERNAL;
-      case NOT_FOUND -> ErrorCode.UNAVAILABLE;
-      default -> code;
-    };
-  }
-
-  private final class Reply implements BatchReply {
-    private final int batchIndex;
-    private final Batch batch;
-    private final Routed routed;
-
-    Reply(int batchIndex, Batch batch, Routed routed) {
-      this.batchIndex = batchIndex;
-      this.batch = batch;
-      this.routed = routed;
-    }
-
-    @Override
-    public void succeeded(ByteBuf rows) {
-      ByteBuf fp32;
-      try {
-        fp32 = WireFloats.toFp32(rows, settings.wireDtype());
-      } catch (RuntimeException | OutOfMemoryError e) {
-        fail(e);
-        return;
-      }
-      received(batchIndex, fp32, routed);
-    }
-
-    @Override
-    public void failed(GuildhallException failure) {
-      fail(
-          new GuildhallException(
-              codeForCaller(failure.code()),
-              "layer %s, experts %s: %s"
-                  .formatted(
-                      job.layer().name(),
-                      Arrays.stream(batch.experts())
-                          .mapToObj(Integer::toString)
-                          .collect(Collectors.joining(", ")),
-                      failure.getMessage()),
-              failure));
-    }
   }
 }

@@ -46,11 +46,18 @@ public final class ForwardMetrics {
 
       @Override
       public void failed(Throwable failure) {
-        ErrorCode code =
-            failure instanceof GuildhallException known ? known.code() : ErrorCode.INTERNAL;
-        requests(layer.name(), code.name()).increment();
+        requests(layer.name(), code(failure).name()).increment();
         listener.failed(failure);
       }
+    };
+  }
+
+  /** As {@code rpc.Statuses} tells it to the caller. */
+  private static ErrorCode code(Throwable failure) {
+    return switch (failure) {
+      case GuildhallException known -> known.code();
+      case OutOfMemoryError noMemory -> ErrorCode.RESOURCE_EXHAUSTED;
+      default -> ErrorCode.INTERNAL;
     };
   }
 

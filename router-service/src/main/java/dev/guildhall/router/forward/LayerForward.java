@@ -3,6 +3,7 @@ package dev.guildhall.router.forward;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.TokenBudget;
+import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ScheduledExecutorService;
@@ -22,6 +23,7 @@ public final class LayerForward {
   private final Supplier<RoutingTable> routes;
   private final TokenBudget budget;
   private final ExchangeSettings settings;
+  private final Failover failover;
   private final ScheduledExecutorService timer;
   private final Executor workers;
   private final ForwardMetrics metrics;
@@ -34,12 +36,14 @@ public final class LayerForward {
       Supplier<RoutingTable> routes,
       TokenBudget budget,
       ExchangeSettings settings,
+      Failover failover,
       ScheduledExecutorService timer,
       Executor workers,
       ForwardMetrics metrics) {
     this.routes = routes;
     this.budget = budget;
     this.settings = settings;
+    this.failover = failover;
     this.timer = timer;
     this.workers = workers;
     this.metrics = metrics;
@@ -66,15 +70,15 @@ public final class LayerForward {
     Executor executor = bytes <= INLINE_BYTES ? Runnable::run : workers;
     Admitted admitted = new Admitted(job.tokens(), observed);
     ForwardCall call =
-        new ForwardCall(job, routes.get().layer(layer), settings, executor, admitted);
+        new ForwardCall(job, routes.get().layer(layer), settings, failover, executor, admitted);
     admitted.deadline =
         timer.schedule(
-            () -> call.fail(deadlinePassed(layer)),
+            () -> call.failed(deadlinePassed(layer)),
             job.deadlineNanos() - System.nanoTime(),
             TimeUnit.NANOSECONDS);
     call.start();
     return () ->
-        call.fail(new GuildhallException(ErrorCode.CANCELLED, "the caller gave the request up"));
+        call.failed(new GuildhallException(ErrorCode.CANCELLED, "the caller gave the request up"));
   }
 
   private static GuildhallException deadlinePassed(String layer) {

@@ -2,7 +2,11 @@ package dev.guildhall.router.replicas;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
@@ -28,6 +32,20 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
 
   public boolean complete() {
     return byExpert.stream().noneMatch(List::isEmpty);
+  }
+
+  /**
+   * The replica with the least rows outstanding among those that host all of some experts.
+   *
+   * @param experts at least one
+   * @param except replicas that will not do
+   */
+  Optional<Replica> leastOutstanding(int[] experts, Set<Replica> except) {
+    return byExpert.get(experts[0]).stream()
+        .filter(replica -> !except.contains(replica))
+        .filter(replica ->
+            Arrays.stream(experts).allMatch(expert -> byExpert.get(expert).contains(replica)))
+        .min(Comparator.comparingLong(replica -> replica.stream().outstandingRows()));
   }
 
   /** UNAVAILABLE that names the layer and every expert without a host. */

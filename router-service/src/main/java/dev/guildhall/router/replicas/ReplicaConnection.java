@@ -7,24 +7,33 @@ import dev.guildhall.router.exchange.ExchangeStream;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.SynchronizationContext;
+import io.grpc.health.v1.HealthCheckRequest;
+import io.grpc.health.v1.HealthCheckResponse;
+import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
+import io.grpc.health.v1.HealthGrpc;
+import io.grpc.stub.ClientCallStreamObserver;
+import io.grpc.stub.ClientResponseObserver;
 import io.grpc.stub.StreamObserver;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Keeps one target connected: asks what it hosts, opens the exchange stream, and after a loss tries
- * again with backoff until it is closed.
+ * Keeps one target connected: asks whether it is healthy and what it hosts, opens the exchange
+ * stream, and after a loss tries again with backoff until it is closed. A replica that says that it
+ * is not healthy any more gets no new batches; those it has are still answered.
  *
  * <p>All methods run in the directory's synchronization context; answers from the network are
  * brought into it.
  */
 final class ReplicaConnection {
   private static final Logger log = LoggerFactory.getLogger(ReplicaConnection.class);
-  private static final int DESCRIBE_TIMEOUT_SECONDS = 5;
+  private static final int ANSWER_TIMEOUT_SECONDS = 5;
+  private static final HealthCheckRequest WHOLE_SERVER = HealthCheckRequest.getDefaultInstance();
 
   /** Hears in the synchronization context when the replica comes and goes. */
   interface Owner {
@@ -40,6 +49,7 @@ final class ReplicaConnection {
   private final Owner owner;
   private final Backoff backoff = new Backoff(ThreadLocalRandom.current());
   private @Nullable Replica replica;
+  private @Nullable HealthWatch healthWatch;
   private boolean failureLogged;
   private boolean closed;
 
@@ -62,9 +72,33 @@ final class ReplicaConnection {
     }
     // Our backoff decides when to try; gRPC's own grows to two minutes.
     channel.resetConnectBackoff();
+    HealthGrpc.newStub(channel)
+        .withDeadlineAfter(ANSWER_TIMEOUT_SECONDS, TimeUnit.SECONDS)
+        .check(WHOLE_SERVER, new Answer<>(this::healthIs, this::healthUnknown));
+  }
+
+  private void healthIs(HealthCheckResponse health) {
+    if (health.getStatus() == ServingStatus.SERVING) {
+      askWhatItHosts();
+    } else {
+      failed(Status.UNAVAILABLE.withDescription("its health is " + health.getStatus()));
+    }
+  }
+
+  /** An expert service need not have the health protocol. */
+  private void healthUnknown(Status status) {
+    if (status.getCode() == Status.Code.UNIMPLEMENTED) {
+      askWhatItHosts();
+    } else {
+      failed(status);
+    }
+  }
+
+  private void askWhatItHosts() {
     ExpertServiceGrpc.newStub(channel)
-        .withDeadlineAfter(DESCRIBE_TIMEOUT_SECONDS, TimeUnit.SECONDS)
-        .describe(DescribeRequest.getDefaultInstance(), new Description());
+        .withDeadlineAfter(ANSWER_TIMEOUT_SECONDS, TimeUnit.SECONDS)
+        .describe(
+            DescribeRequest.getDefaultInstance(), new Answer<>(this::describedAs, this::failed));
   }
 
   void close() {
@@ -91,6 +125,17 @@ final class ReplicaConnection {
     failureLogged = false;
     replica = newReplica;
     owner.connected(newReplica);
+    healthWatch = new HealthWatch(newReplica);
+    HealthGrpc.newStub(channel).watch(WHOLE_SERVER, healthWatch);
+  }
+
+  /** Lets it finish what it has; the stream's end brings the next attempt to connect. */
+  private void drain(Replica unhealthy) {
+    if (replica == unhealthy) {
+      log.info("replica {} is not healthy any more, it gets no new batches", target);
+      withdraw();
+      unhealthy.stream().complete();
+    }
   }
 
   private void failed(Status status) {
@@ -109,6 +154,9 @@ final class ReplicaConnection {
     if (replica != null) {
       Replica gone = replica;
       replica = null;
+      if (healthWatch != null) {
+        healthWatch.cancel();
+      }
       owner.lost(gone);
     }
   }
@@ -119,22 +167,74 @@ final class ReplicaConnection {
         : status.getCode() + ": " + status.getDescription();
   }
 
-  private final class Description implements StreamObserver<DescribeResponse> {
-    private DescribeResponse description = DescribeResponse.getDefaultInstance();
+  /** Of a unary call; what it brings goes into the context. */
+  private final class Answer<T> implements StreamObserver<T> {
+    private final Consumer<T> taker;
+    private final Consumer<Status> failure;
+    private @Nullable T answer;
 
-    @Override
-    public void onNext(DescribeResponse answer) {
-      description = answer;
+    Answer(Consumer<T> taker, Consumer<Status> failure) {
+      this.taker = taker;
+      this.failure = failure;
     }
 
     @Override
-    public void onError(Throwable failure) {
-      context.execute(() -> failed(Status.fromThrowable(failure)));
+    public void onNext(T message) {
+      answer = message;
+    }
+
+    @Override
+    public void onError(Throwable reason) {
+      context.execute(() -> failure.accept(Status.fromThrowable(reason)));
     }
 
     @Override
     public void onCompleted() {
-      context.execute(() -> describedAs(description));
+      T complete = answer;
+      if (complete == null) {
+        onError(Status.INTERNAL.withDescription("a call without an answer").asException());
+      } else {
+        context.execute(() -> taker.accept(complete));
+      }
+    }
+  }
+
+  /** Hears whether a replica stays healthy; that it is lost the exchange stream tells. */
+  private final class HealthWatch
+      implements ClientResponseObserver<HealthCheckRequest, HealthCheckResponse> {
+    private final Replica watched;
+    private @Nullable ClientCallStreamObserver<HealthCheckRequest> call;
+
+    HealthWatch(Replica watched) {
+      this.watched = watched;
+    }
+
+    @Override
+    public void beforeStart(ClientCallStreamObserver<HealthCheckRequest> starting) {
+      call = starting;
+    }
+
+    @Override
+    public void onNext(HealthCheckResponse health) {
+      if (health.getStatus() != ServingStatus.SERVING) {
+        context.execute(() -> drain(watched));
+      }
+    }
+
+    @Override
+    public void onError(Throwable failure) {
+      // Its server has no health service, or the connection is gone.
+    }
+
+    @Override
+    public void onCompleted() {
+      // As above.
+    }
+
+    void cancel() {
+      if (call != null) {
+        call.cancel("the replica is not used any more", null);
+      }
     }
   }
 

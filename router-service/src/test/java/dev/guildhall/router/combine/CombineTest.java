@@ -98,8 +98,7 @@ class CombineTest {
 
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment[] blocks = answered.blocks(arena);
-      combine.sum(blocks, target, tokens / 3, tokens);
-      combine.sum(blocks, target, 0, tokens / 3);
+      combine.sum(blocks, target);
     }
 
     for (int i = 0; i < output.length; i++) {
@@ -127,8 +126,7 @@ class CombineTest {
     DispatchPlan plan = Dispatch.plan(dropped, false, 4, (expert, rows) -> 0);
     float[] output = {7, 7};
 
-    Combine.of(plan, dropped.weight(), 2)
-        .sum(new MemorySegment[0], MemorySegment.ofArray(output), 0, 1);
+    Combine.of(plan, dropped.weight(), 2).sum(new MemorySegment[0], MemorySegment.ofArray(output));
 
     assertArrayEquals(new float[2], output);
   }
@@ -142,7 +140,7 @@ class CombineTest {
     MemorySegment[] blocks = {MemorySegment.ofArray(new float[] {3, 5})};
 
     Combine.withResidual(plan, one.weight(), new float[] {-1e30f, 1e30f}, 1)
-        .sum(blocks, MemorySegment.ofArray(output), 0, 1);
+        .sum(blocks, MemorySegment.ofArray(output));
 
     assertArrayEquals(new float[] {5}, output);
   }
@@ -153,7 +151,6 @@ class CombineTest {
     Combine combine = answered.combine(true);
     MemorySegment output = MemorySegment.ofArray(new float[0]);
 
-    assertThrows(
-        IllegalArgumentException.class, () -> combine.sum(new MemorySegment[0], output, 0, 0));
+    assertThrows(IllegalArgumentException.class, () -> combine.sum(new MemorySegment[0], output));
   }
 }

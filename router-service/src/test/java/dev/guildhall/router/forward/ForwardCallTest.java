@@ -13,14 +13,19 @@ import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
 import dev.guildhall.router.projection.Projection;
+import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.LayerHosts;
+import dev.guildhall.router.replicas.RetryBudget;
+import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.tensor.DType;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Queue;
 import java.util.concurrent.Executor;
@@ -50,7 +55,7 @@ class ForwardCallTest {
     GuildhallException late = new GuildhallException(ErrorCode.DEADLINE_EXCEEDED, "late");
     ForwardCall call = call(workers::add);
     call.start();
-    call.fail(late);
+    call.failed(late);
     assertEquals(0, hiddenStates.refCnt());
 
     workers.remove().run();
@@ -92,6 +97,10 @@ class ForwardCallTest {
         job,
         NO_HOSTS,
         new ExchangeSettings(1 << 20, DType.FP32),
+        new Failover(
+            () -> new RoutingTable(0, Map.of(NO_HOSTS.layer(), NO_HOSTS)),
+            new RetryBudget(0, 0),
+            new SimpleMeterRegistry()),
         executor,
         new ForwardListener() {
           @Override

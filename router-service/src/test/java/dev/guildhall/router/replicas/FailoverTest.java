@@ -1,0 +1,100 @@
+package dev.guildhall.router.replicas;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.metrics.MetricNames;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class FailoverTest {
+  private static final String LAYER = "layer";
+  private static final int[] BOTH = {0, 1};
+
+  private final SilentReplicas replicas = new SilentReplicas();
+  private final SimpleMeterRegistry registry = new SimpleMeterRegistry();
+
+  @AfterEach
+  void stop() {
+    replicas.close();
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = ErrorCode.class,
+      names = {"UNAVAILABLE", "NOT_FOUND", "RESOURCE_EXHAUSTED", "INTERNAL"})
+  void repeatsWhatMayGoWellElsewhere(ErrorCode failure) throws Exception {
+    Replica dead = replicas.open("dead", 0);
+    Replica busy = replicas.open("busy", 10);
+    Replica calm = replicas.open("calm", 1);
+    Failover failover = failover(10, List.of(dead, busy, calm), List.of(dead, busy, calm));
+    assertEquals(Optional.of(calm), failover.next(LAYER, BOTH, Set.of(dead), failure));
+    assertEquals(
+        1,
+        registry
+            .get(MetricNames.BATCH_RETRIES)
+            .tags("layer", LAYER, "status", failure.name())
+            .counter()
+            .count());
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = ErrorCode.class,
+      names = {"INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "CANCELLED", "UNAUTHENTICATED"})
+  void doesNotRepeatWhatWouldFailAgain(ErrorCode failure) throws Exception {
+    Replica one = replicas.open("one", 0);
+    Replica two = replicas.open("two", 0);
+    Failover failover = failover(10, List.of(one, two), List.of(one, two));
+    assertEquals(Optional.empty(), failover.next(LAYER, BOTH, Set.of(one), failure));
+  }
+
+  @Test
+  void takesOnlyReplicasOfAllTheExperts() throws Exception {
+    Replica dead = replicas.open("dead", 0);
+    Replica first = replicas.open("first", 0);
+    Replica both = replicas.open("both", 99);
+    Failover failover = failover(10, List.of(dead, first, both), List.of(dead, both));
+    assertEquals(
+        Optional.of(both), failover.next(LAYER, BOTH, Set.of(dead), ErrorCode.UNAVAILABLE));
+    assertEquals(
+        Optional.empty(), failover.next(LAYER, BOTH, Set.of(dead, both), ErrorCode.UNAVAILABLE));
+  }
+
+  @Test
+  void givesUpAfterThreeReplicas() throws Exception {
+    List<Replica> four =
+        List.of(
+            replicas.open("a", 0),
+            replicas.open("b", 0),
+            replicas.open("c", 0),
+            replicas.open("d", 0));
+    Failover failover = failover(10, four, four);
+    assertEquals(
+        Optional.empty(),
+        failover.next(LAYER, BOTH, Set.copyOf(four.subList(0, 3)), ErrorCode.INTERNAL));
+  }
+
+  @Test
+  void repeatsNoMoreThanTheBudgetAllows() throws Exception {
+    Replica dead = replicas.open("dead", 0);
+    Replica alive = replicas.open("alive", 0);
+    Failover failover = failover(1, List.of(dead, alive), List.of(dead, alive));
+    assertEquals(
+        Optional.of(alive), failover.next(LAYER, BOTH, Set.of(dead), ErrorCode.UNAVAILABLE));
+    assertEquals(Optional.empty(), failover.next(LAYER, BOTH, Set.of(dead), ErrorCode.UNAVAILABLE));
+  }
+
+  private Failover failover(int reserve, List<Replica> ofFirst, List<Replica> ofSecond) {
+    LayerHosts hosts = new LayerHosts(LAYER, List.of(ofFirst, ofSecond));
+    RoutingTable table = new RoutingTable(1, Map.of(LAYER, hosts));
+    return new Failover(() -> table, new RetryBudget(0, reserve), registry);
+  }
+}
