@@ -1,5 +1,6 @@
 package dev.guildhall.cli;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
@@ -127,6 +128,21 @@ final class CommandProcess implements AutoCloseable {
   /** SIGKILL. */
   void kill() throws InterruptedException {
     process.destroyForcibly().waitFor();
+  }
+
+  /** SIGSTOP: its connections stay open and nothing comes from it. */
+  void pause() throws Exception {
+    signal("-STOP");
+  }
+
+  /** SIGCONT. */
+  void resume() throws Exception {
+    signal("-CONT");
+  }
+
+  private void signal(String name) throws Exception {
+    Process kill = new ProcessBuilder("kill", name, Long.toString(process.pid())).start();
+    assertEquals(0, kill.waitFor());
   }
 
   @Override

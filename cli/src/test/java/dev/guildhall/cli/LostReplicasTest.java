@@ -3,6 +3,7 @@ package dev.guildhall.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
@@ -19,7 +20,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicLongArray;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -34,26 +35,51 @@ class LostReplicasTest {
 
   @TempDir private Path folder;
 
+  private final SimpleMeterRegistry registry = new SimpleMeterRegistry();
+
   private interface Fault {
     void happen(CommandProcess replica) throws Exception;
   }
 
+  private interface Recovery {
+    CommandProcess recover(CommandProcess replica, int port) throws Exception;
+  }
+
   @Test
   void killedReplicasCostNoRequest() throws Exception {
-    survives(CommandProcess::kill);
+    survives(CommandProcess::kill, this::startedAgain);
   }
 
   @Test
   void stoppedReplicasCostNoRequestAndEndWell() throws Exception {
-    survives(replica -> {
-      replica.terminate();
-      assertEquals(0, replica.exitCode(), replica.err());
-    });
+    survives(
+        replica -> {
+          replica.terminate();
+          assertEquals(0, replica.exitCode(), replica.err());
+        },
+        this::startedAgain);
   }
 
-  private void survives(Fault fault) throws Exception {
+  /** Nothing tells the router of it: what was sent to the replica is asked of the other too. */
+  @Test
+  void pausedReplicasCostNoRequest() throws Exception {
+    survives(
+        CommandProcess::pause,
+        (replica, port) -> {
+          replica.resume();
+          return replica;
+        });
+    assertTrue(registry.get(MetricNames.BATCH_HEDGES).counter().count() > 0);
+  }
+
+  private CommandProcess startedAgain(CommandProcess gone, int port) throws Exception {
+    gone.close();
+    return replica(port);
+  }
+
+  private void survives(Fault fault, Recovery recovery) throws Exception {
     AtomicBoolean stop = new AtomicBoolean();
-    AtomicLong answered = new AtomicLong();
+    AtomicLongArray answered = new AtomicLongArray(CLIENTS);
     CommandProcess[] replicas = {replica(0), replica(0)};
     int[] ports = {replicas[0].port("grpc"), replicas[1].port("grpc")};
     try (Transport transport = new Transport(1, ServedSystem.MAX_MESSAGE_BYTES);
@@ -64,13 +90,14 @@ class LostReplicasTest {
       try {
         List<Future<?>> clients = new ArrayList<>();
         for (int client = 0; client < CLIENTS; client++) {
+          int number = client;
           ForwardRequest request = request(client);
           ForwardResponse undisturbed = forward(channel, request);
           clients.add(
               threads.submit(() -> {
                 while (!stop.get()) {
                   assertSame(undisturbed, forward(channel, request));
-                  answered.incrementAndGet();
+                  answered.incrementAndGet(number);
                 }
               }));
         }
@@ -79,8 +106,7 @@ class LostReplicasTest {
           awaitMore(answered);
           fault.happen(replicas[lost]);
           awaitMore(answered);
-          replicas[lost].close();
-          replicas[lost] = replica(ports[lost]);
+          replicas[lost] = recovery.recover(replicas[lost], ports[lost]);
           Await.until("it is back", () -> router.replicas().connected() == 2);
         }
         stop.set(true);
@@ -97,9 +123,12 @@ class LostReplicasTest {
     }
   }
 
-  private static void awaitMore(AtomicLong answered) {
-    long before = answered.get();
-    Await.until("the load goes on", () -> answered.get() > before + 10L * CLIENTS);
+  private static void awaitMore(AtomicLongArray answered) {
+    for (int client = 0; client < CLIENTS; client++) {
+      int number = client;
+      long before = answered.get(number);
+      Await.until("client %d goes on".formatted(number), () -> answered.get(number) > before + 10);
+    }
   }
 
   private static void assertSame(ForwardResponse undisturbed, ForwardResponse answer) {
@@ -132,12 +161,12 @@ class LostReplicasTest {
         "--metrics-port=0");
   }
 
-  private static RouterServer router(Transport transport, int... ports) throws Exception {
+  private RouterServer router(Transport transport, int... ports) throws Exception {
     return RouterServer.start(
         ServedSystem.options(List.of("localhost:" + ports[0], "localhost:" + ports[1])),
         LayerRepository.open(Digits.REPOSITORY),
         transport,
         transport::channel,
-        new SimpleMeterRegistry());
+        registry);
   }
 }

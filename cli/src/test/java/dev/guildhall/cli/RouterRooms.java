@@ -54,7 +54,7 @@ final class RouterRooms implements AutoCloseable {
             directory::table,
             new TokenBudget(1 << 20),
             new ExchangeSettings(1 << 20, DType.FP32),
-            new Failover(directory::table, new RetryBudget(0.2, 10), registry),
+            new Failover(directory::table, new RetryBudget(0.2, 10), transport.timer(), registry),
             transport.timer(),
             Runnable::run,
             new ForwardMetrics(registry));

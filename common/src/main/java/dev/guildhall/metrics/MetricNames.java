@@ -23,6 +23,9 @@ public final class MetricNames {
   /** Router, counter, by layer and status: batches sent again after a replica failed them so. */
   public static final String BATCH_RETRIES = "guildhall.batch.retries";
 
+  /** Router, counter, by layer: batches sent to a second replica because they took long. */
+  public static final String BATCH_HEDGES = "guildhall.batch.hedges";
+
   /** Router, gauge: tokens in flight. */
   public static final String TOKENS_IN_FLIGHT = "guildhall.tokens.in.flight";
 

@@ -101,7 +101,10 @@ public final class RouterServer implements AutoCloseable {
             budget,
             options.exchange(),
             new Failover(
-                directory::table, new RetryBudget(RETRIES_PER_BATCH, RETRY_RESERVE), registry),
+                directory::table,
+                new RetryBudget(RETRIES_PER_BATCH, RETRY_RESERVE),
+                transport.timer(),
+                registry),
             transport.timer(),
             workers,
             new ForwardMetrics(registry));

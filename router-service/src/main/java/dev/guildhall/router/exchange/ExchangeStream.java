@@ -18,6 +18,7 @@ import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
@@ -47,6 +48,10 @@ public final class ExchangeStream {
   private final Map<Long, InFlight> inFlight = new ConcurrentHashMap<>();
   private final AtomicLong lastBatchId = new AtomicLong();
   private final AtomicLong outstandingRows = new AtomicLong();
+
+  /** Batches that were given up and not answered since; the replica answers these too. */
+  private final Set<Long> givenUp = ConcurrentHashMap.newKeySet();
+
   private final ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call;
   private final TensorWriter<ExchangeRequest> writer;
 
@@ -79,6 +84,14 @@ public final class ExchangeStream {
   }
 
   /**
+   * Whether the replica owes an answer that nobody waits for any more: it may be slow, stopped or
+   * cut off. One that is well pays at once.
+   */
+  public boolean silent() {
+    return !givenUp.isEmpty();
+  }
+
+  /**
    * Sends a batch.
    *
    * @param header everything but the batch id
@@ -99,7 +112,9 @@ public final class ExchangeStream {
 
   /** Gives a batch up: its reply is not called any more. Does nothing once it was answered. */
   public void cancel(long batchId) {
+    givenUp.add(batchId); // Before it is taken out, lest its answer come between.
     if (remove(batchId) == null || writer.withdraw(waits -> waits.getBatchId() == batchId)) {
+      givenUp.remove(batchId);
       return; // Answered already, or not yet sent.
     }
     ExchangeRequest cancel =
@@ -128,6 +143,7 @@ public final class ExchangeStream {
 
   private void answered(TensorMessage<ExchangeResponse> response) {
     InFlight batch = remove(response.header().getBatchId());
+    givenUp.remove(response.header().getBatchId());
     if (batch == null) {
       response.close(); // Cancelled meanwhile.
     } else if (response.header().hasError()) {

@@ -14,19 +14,22 @@ import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.WireFloats;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One batch of a request at the experts: sent to a replica and, when that one fails it, to another.
+ * One batch of a request at the experts: sent to a replica and, when that one fails it or takes
+ * long, to another. The first answer counts, the others are given up.
  *
- * <p>One attempt at a time. Replies come on event loops, {@link #cancel} on any thread; the lock
- * guards what is under way.
+ * <p>Replies come on event loops, {@link #cancel} on any thread; the lock guards what is under way.
  */
 final class BatchCall {
 
@@ -46,7 +49,12 @@ final class BatchCall {
     void failed(Throwable failure);
   }
 
-  private record Sent(ExchangeStream stream, long batchId) {}
+  private record Sent(ExchangeStream stream, long batchId) {
+    /** Does nothing if it was answered. */
+    void giveUp() {
+      stream.cancel(batchId);
+    }
+  }
 
   private final ForwardJob job;
   private final DispatchPlan plan;
@@ -58,8 +66,12 @@ final class BatchCall {
 
   // Guarded by this object's lock.
   private final Set<Replica> tried = new HashSet<>();
-  private @Nullable Sent sent;
-  private boolean cancelled;
+  private final List<Sent> underWay = new ArrayList<>();
+  private @Nullable Future<?> hedge;
+  private int unanswered;
+  private boolean over;
+
+  private volatile long firstSentNanos;
 
   /**
    * @param index of the batch in the plan
@@ -87,14 +99,18 @@ final class BatchCall {
    * @throws GuildhallException DEADLINE_EXCEEDED if it has passed
    */
   void send(Replica replica, MemorySegment hiddenStates) {
+    boolean first;
     synchronized (this) {
-      if (cancelled) {
+      if (over) {
         return;
       }
-      if (tried.isEmpty()) {
-        failover.sent();
-      }
+      first = tried.isEmpty();
       tried.add(replica);
+      unanswered++;
+    }
+    if (first) {
+      firstSentNanos = System.nanoTime();
+      failover.sent();
     }
     ExchangeRequest.Builder header = header();
     long rowBytes = (long) job.layer().config().hiddenSize() * Float.BYTES;
@@ -102,14 +118,42 @@ final class BatchCall {
     RowGather.gather(plan, batch, hiddenStates, rowBytes, Buffers.segment(rows));
     rows = WireFloats.fromFp32(rows, settings.wireDtype());
     ExchangeStream stream = replica.stream();
-    Sent now = new Sent(stream, stream.send(header, rows, batch.rows(), new Reply()));
+    Sent sent = new Sent(stream, stream.send(header, rows, batch.rows(), new Reply()));
+    if (isUnderWay(sent) && first) {
+      hedgeLater();
+    }
+  }
+
+  /** Notes what was sent, unless the batch is over meanwhile: then it is given up. */
+  private boolean isUnderWay(Sent sent) {
     synchronized (this) {
-      sent = now;
-      if (!cancelled) {
-        return;
+      if (!over) {
+        underWay.add(sent);
+        return true;
       }
     }
-    stream.cancel(now.batchId());
+    sent.giveUp();
+    return false;
+  }
+
+  private void hedgeLater() {
+    Optional<Future<?>> later =
+        failover.afterLongWait(job.layer().name(), batch.experts(), tried(), this::askAnother);
+    later.ifPresent(waiting -> {
+      synchronized (this) {
+        if (!over) {
+          hedge = waiting;
+          return;
+        }
+      }
+      waiting.cancel(false);
+    });
+  }
+
+  private void askAnother() {
+    failover
+        .hedge(job.layer().name(), batch.experts(), tried())
+        .ifPresent(replica -> owner.repeat(this, replica));
   }
 
   private ExchangeRequest.Builder header() {
@@ -129,14 +173,36 @@ final class BatchCall {
 
   /** The rows are not wanted any more; the owner hears nothing of them from here on. */
   void cancel() {
-    Sent last;
+    end();
+  }
+
+  /**
+   * Ends the batch and gives up what is under way.
+   *
+   * @return false if it was over before
+   */
+  private boolean end() {
+    List<Sent> left;
+    Future<?> waiting;
     synchronized (this) {
-      cancelled = true;
-      last = sent;
+      if (over) {
+        return false;
+      }
+      over = true;
+      left = List.copyOf(underWay);
+      waiting = hedge;
     }
-    if (last != null) {
-      last.stream().cancel(last.batchId());
+    if (waiting != null) {
+      waiting.cancel(false);
     }
+    left.forEach(Sent::giveUp);
+    return true;
+  }
+
+  /** Whether no other attempt may still answer. */
+  private synchronized boolean wasLast() {
+    unanswered--;
+    return unanswered == 0 && !over;
   }
 
   private synchronized Set<Replica> tried() {
@@ -176,11 +242,22 @@ final class BatchCall {
         owner.failed(e);
         return;
       }
+      boolean alone = tried().size() == 1;
+      if (!end()) {
+        fp32.release();
+        return;
+      }
+      if (alone) {
+        failover.took(job.layer().name(), System.nanoTime() - firstSentNanos);
+      }
       owner.answered(index, fp32);
     }
 
     @Override
     public void failed(GuildhallException failure) {
+      if (!wasLast()) {
+        return;
+      }
       Optional<Replica> next =
           failover.next(job.layer().name(), batch.experts(), tried(), failure.code());
       if (next.isPresent()) {

@@ -3,28 +3,43 @@ package dev.guildhall.router.replicas;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.metrics.MetricNames;
 import io.micrometer.core.instrument.MeterRegistry;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
 /**
- * Decides whether a batch that a replica failed is sent again, and where. Rows are pure functions
- * of what is sent, so that repeating them is safe. Thread-safe.
+ * Decides whether a batch that a replica failed, or is slow with, is sent again, and where. Rows
+ * are pure functions of what is sent, so that repeating them is safe. Thread-safe.
  */
 public final class Failover {
   /** A batch that three replicas failed is at fault itself. */
   private static final int MAX_ATTEMPTS = 3;
 
+  private static final String LAYER = "layer";
+
   private final Supplier<RoutingTable> routes;
   private final RetryBudget budget;
+  private final ScheduledExecutorService timer;
   private final MeterRegistry registry;
+  private final Map<String, HedgeDelay> delays = new ConcurrentHashMap<>();
 
   /**
    * @param routes the table of the moment
+   * @param timer runs hedges; they do not block it
    */
-  public Failover(Supplier<RoutingTable> routes, RetryBudget budget, MeterRegistry registry) {
+  public Failover(
+      Supplier<RoutingTable> routes,
+      RetryBudget budget,
+      ScheduledExecutorService timer,
+      MeterRegistry registry) {
     this.routes = routes;
     this.budget = budget;
+    this.timer = timer;
     this.registry = registry;
   }
 
@@ -33,8 +48,13 @@ public final class Failover {
     budget.earn();
   }
 
+  /** To be told how long a batch took that only one replica was asked for. */
+  public void took(String layer, long nanos) {
+    delay(layer).took(nanos);
+  }
+
   /**
-   * Another replica for a batch.
+   * Another replica for a batch that failed.
    *
    * @param experts of the batch; the replica hosts all of them
    * @param tried replicas that had the batch
@@ -44,17 +64,50 @@ public final class Failover {
    */
   public Optional<Replica> next(
       String layer, int[] experts, Set<Replica> tried, ErrorCode failure) {
-    if (!mayDifferElsewhere(failure) || tried.size() >= MAX_ATTEMPTS) {
+    if (!mayDifferElsewhere(failure)) {
       return Optional.empty();
     }
-    Optional<Replica> next =
-        routes.get().layer(layer).leastOutstanding(experts, tried).filter(found -> budget.spend());
+    Optional<Replica> next = another(layer, experts, tried).filter(found -> budget.spend());
     if (next.isPresent()) {
       registry
-          .counter(MetricNames.BATCH_RETRIES, "layer", layer, "status", failure.name())
+          .counter(MetricNames.BATCH_RETRIES, LAYER, layer, "status", failure.name())
           .increment();
     }
     return next;
+  }
+
+  /**
+   * Another replica for a batch that takes long.
+   *
+   * @return empty if nobody else hosts the experts or the budget is spent
+   */
+  public Optional<Replica> hedge(String layer, int[] experts, Set<Replica> tried) {
+    Optional<Replica> next = another(layer, experts, tried).filter(found -> budget.spend());
+    if (next.isPresent()) {
+      registry.counter(MetricNames.BATCH_HEDGES, LAYER, layer).increment();
+    }
+    return next;
+  }
+
+  /**
+   * Runs an action once a batch has waited for long, by the measure of the layer's recent ones.
+   *
+   * @return to be cancelled when the batch is answered; empty if nobody else hosts the experts
+   */
+  public Optional<Future<?>> afterLongWait(
+      String layer, int[] experts, Set<Replica> tried, Runnable action) {
+    return another(layer, experts, tried)
+        .map(other -> timer.schedule(action, delay(layer).nanos(), TimeUnit.NANOSECONDS));
+  }
+
+  private Optional<Replica> another(String layer, int[] experts, Set<Replica> tried) {
+    return tried.size() >= MAX_ATTEMPTS
+        ? Optional.empty()
+        : routes.get().layer(layer).leastOutstanding(experts, tried);
+  }
+
+  private HedgeDelay delay(String layer) {
+    return delays.computeIfAbsent(layer, name -> new HedgeDelay());
   }
 
   private static boolean mayDifferElsewhere(ErrorCode failure) {

@@ -35,7 +35,8 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
   }
 
   /**
-   * The replica with the least rows outstanding among those that host all of some experts.
+   * The replica that is not silent, then with the least rows outstanding, among those that host all
+   * of some experts.
    *
    * @param experts at least one
    * @param except replicas that will not do
@@ -45,7 +46,9 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
         .filter(replica -> !except.contains(replica))
         .filter(replica ->
             Arrays.stream(experts).allMatch(expert -> byExpert.get(expert).contains(replica)))
-        .min(Comparator.comparingLong(replica -> replica.stream().outstandingRows()));
+        .min(
+            Comparator.comparing((Replica replica) -> replica.stream().silent())
+                .thenComparingLong(replica -> replica.stream().outstandingRows()));
   }
 
   /** UNAVAILABLE that names the layer and every expert without a host. */

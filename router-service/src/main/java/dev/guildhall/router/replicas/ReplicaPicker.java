@@ -54,7 +54,11 @@ public final class ReplicaPicker {
     return best;
   }
 
+  /** A silent replica counts as one with more rows than any other. */
   private long outstanding(Replica replica) {
+    if (replica.stream().silent()) {
+      return Long.MAX_VALUE;
+    }
     int number = chosen.indexOf(replica);
     return replica.stream().outstandingRows() + (number < 0 ? 0 : rowsGiven.get(number));
   }

@@ -29,7 +29,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Queue;
 import java.util.concurrent.Executor;
+import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -39,6 +41,7 @@ class ForwardCallTest {
   private static final LayerHosts NO_HOSTS = new LayerHosts("layer", List.of(List.of(), List.of()));
 
   private final Arena arena = Arena.ofShared();
+  private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor();
   private final ServedLayer layer = layer();
   private final ByteBuf hiddenStates = Buffers.allocate(HIDDEN * Float.BYTES);
   private final List<Throwable> failures = new ArrayList<>();
@@ -47,6 +50,7 @@ class ForwardCallTest {
   void close() {
     layer.close();
     arena.close();
+    timer.shutdownNow();
   }
 
   @Test
@@ -100,6 +104,7 @@ class ForwardCallTest {
         new Failover(
             () -> new RoutingTable(0, Map.of(NO_HOSTS.layer(), NO_HOSTS)),
             new RetryBudget(0, 0),
+            timer,
             new SimpleMeterRegistry()),
         executor,
         new ForwardListener() {

@@ -1,6 +1,7 @@
 package dev.guildhall.router.replicas;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.metrics.MetricNames;
@@ -9,6 +10,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,10 +25,12 @@ class FailoverTest {
 
   private final SilentReplicas replicas = new SilentReplicas();
   private final SimpleMeterRegistry registry = new SimpleMeterRegistry();
+  private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor();
 
   @AfterEach
   void stop() {
     replicas.close();
+    timer.shutdownNow();
   }
 
   @ParameterizedTest
@@ -92,9 +99,37 @@ class FailoverTest {
     assertEquals(Optional.empty(), failover.next(LAYER, BOTH, Set.of(dead), ErrorCode.UNAVAILABLE));
   }
 
+  @Test
+  void hedgesOnlyWhereAnotherReplicaCould() throws Exception {
+    Replica slow = replicas.open("slow", 0);
+    Replica other = replicas.open("other", 0);
+    Failover alone = failover(10, List.of(slow), List.of(slow));
+    assertEquals(Optional.empty(), alone.afterLongWait(LAYER, BOTH, Set.of(slow), () -> {}));
+    assertEquals(Optional.empty(), alone.hedge(LAYER, BOTH, Set.of(slow)));
+
+    Failover failover = failover(1, List.of(slow, other), List.of(slow, other));
+    CountDownLatch waited = new CountDownLatch(1);
+    assertTrue(failover.afterLongWait(LAYER, BOTH, Set.of(slow), waited::countDown).isPresent());
+    assertTrue(waited.await(30, TimeUnit.SECONDS));
+    assertEquals(Optional.of(other), failover.hedge(LAYER, BOTH, Set.of(slow)));
+    assertEquals(1, registry.get(MetricNames.BATCH_HEDGES).tags("layer", LAYER).counter().count());
+    assertEquals(Optional.empty(), failover.hedge(LAYER, BOTH, Set.of(slow)));
+  }
+
+  @Test
+  void prefersBusyReplicasToSilentOnes() throws Exception {
+    Replica dead = replicas.open("dead", 0);
+    Replica silent = replicas.open("silent", 0);
+    Replica busy = replicas.open("busy", 10);
+    replicas.giveUp(silent);
+    Failover failover = failover(10, List.of(dead, silent, busy), List.of(dead, silent, busy));
+    assertEquals(
+        Optional.of(busy), failover.next(LAYER, BOTH, Set.of(dead), ErrorCode.UNAVAILABLE));
+  }
+
   private Failover failover(int reserve, List<Replica> ofFirst, List<Replica> ofSecond) {
     LayerHosts hosts = new LayerHosts(LAYER, List.of(ofFirst, ofSecond));
     RoutingTable table = new RoutingTable(1, Map.of(LAYER, hosts));
-    return new Failover(() -> table, new RetryBudget(0, reserve), registry);
+    return new Failover(() -> table, new RetryBudget(0, reserve), timer, registry);
   }
 }

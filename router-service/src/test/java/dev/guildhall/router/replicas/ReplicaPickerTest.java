@@ -56,6 +56,21 @@ class ReplicaPickerTest {
   }
 
   @Test
+  void takesASilentReplicaOnlyWhereThereIsNoOther() throws Exception {
+    Replica silent = replicas.open("silent", 0);
+    Replica busy = replicas.open("busy", 60);
+    replicas.giveUp(silent);
+    for (int i = 0; i < 20; i++) {
+      ReplicaPicker picker =
+          new ReplicaPicker(hosts(List.of(List.of(silent, busy), List.of(silent))));
+      picker.choose(0, 5);
+      assertEquals(List.of(busy), picker.chosen());
+      picker.choose(1, 5);
+      assertEquals(List.of(busy, silent), picker.chosen());
+    }
+  }
+
+  @Test
   void equalsShareTheWork() throws Exception {
     Replica one = replicas.open("one", 0);
     Replica two = replicas.open("two", 0);

@@ -58,16 +58,24 @@ final class SilentReplicas implements AutoCloseable {
           }
         });
     ExchangeStream stream = opened.get(30, TimeUnit.SECONDS);
+    Replica replica = new Replica(name, DescribeResponse.getDefaultInstance(), stream);
     if (outstandingRows > 0) {
-      long id =
-          stream.send(
-              ExchangeRequest.newBuilder(),
-              Unpooled.EMPTY_BUFFER,
-              outstandingRows,
-              new Unanswered());
-      assertTrue(id > 0);
+      send(replica, outstandingRows);
     }
-    return new Replica(name, DescribeResponse.getDefaultInstance(), stream);
+    return replica;
+  }
+
+  /** Sends a replica a batch, and gives it up. */
+  void giveUp(Replica replica) {
+    replica.stream().cancel(send(replica, 1));
+  }
+
+  private static long send(Replica replica, int rows) {
+    long id =
+        replica.stream()
+            .send(ExchangeRequest.newBuilder(), Unpooled.EMPTY_BUFFER, rows, new Unanswered());
+    assertTrue(id > 0);
+    return id;
   }
 
   @Override
