@@ -13,13 +13,14 @@ import java.io.IOException;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /** An expert service that hosts a whole layer and answers no batch before it is told to. */
 final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implements AutoCloseable {
   private final DescribeResponse description;
   private final Recorded<ExchangeRequest> received = new Recorded<>();
-  private final BlockingQueue<Runnable> answers = new LinkedBlockingQueue<>();
+  private final BlockingQueue<Held> answers = new LinkedBlockingQueue<>();
   private final Server server;
 
   SilentExperts(Transport transport, String layer, int hiddenSize, int experts) throws IOException {
@@ -47,10 +48,17 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
 
   /** Answers each batch received so far with its own rows. */
   void answerAll() {
-    for (Runnable answer = answers.poll(); answer != null; answer = answers.poll()) {
-      answer.run();
+    answerAll(ExchangeResponse.Builder::build);
+  }
+
+  /** Answers each batch received so far with what becomes of its own rows. */
+  void answerAll(Function<ExchangeResponse.Builder, ExchangeResponse> answer) {
+    for (Held held = answers.poll(); held != null; held = answers.poll()) {
+      held.responses.onNext(answer.apply(echo(held.request)));
     }
   }
+
+  private record Held(ExchangeRequest request, StreamObserver<ExchangeResponse> responses) {}
 
   @Override
   public void describe(DescribeRequest request, StreamObserver<DescribeResponse> responses) {
@@ -63,7 +71,7 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
     return new StreamObserver<>() {
       @Override
       public void onNext(ExchangeRequest request) {
-        answers.add(() -> responses.onNext(echo(request)));
+        answers.add(new Held(request, responses));
         received.onNext(request);
       }
 
@@ -79,12 +87,11 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
     };
   }
 
-  private static ExchangeResponse echo(ExchangeRequest request) {
+  private static ExchangeResponse.Builder echo(ExchangeRequest request) {
     return ExchangeResponse.newBuilder()
         .setBatchId(request.getBatchId())
         .setDtype(request.getDtype())
-        .setRows(request.getRows())
-        .build();
+        .setRows(request.getRows());
   }
 
   @Override

@@ -31,10 +31,10 @@ import java.util.function.Function;
  */
 public final class RouterServer implements AutoCloseable {
   private static final Duration GRACE = Duration.ofSeconds(10);
-  private static final double RETRIES_PER_BATCH = 0.2;
+  private static final double RETRIED_SHARE = 0.2;
 
-  /** As many batches as a busy replica may have in flight when it is lost. */
-  private static final int RETRY_RESERVE = 1024;
+  /** As many rows as busy replicas may have in flight when they are lost. */
+  private static final int RETRY_RESERVE_ROWS = 1 << 17;
 
   private final RpcServer server;
   private final ReplicaDirectory directory;
@@ -102,7 +102,7 @@ public final class RouterServer implements AutoCloseable {
             options.exchange(),
             new Failover(
                 directory::table,
-                new RetryBudget(RETRIES_PER_BATCH, RETRY_RESERVE),
+                new RetryBudget(RETRIED_SHARE, RETRY_RESERVE_ROWS),
                 transport.timer(),
                 registry),
             transport.timer(),

@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
@@ -32,6 +33,8 @@ import org.jspecify.annotations.Nullable;
 public final class ExchangeStream {
   /** Lets one tensor be written while the next is already handed over. */
   private static final int READY_THRESHOLD_BYTES = 1 << 20;
+
+  private static final long SILENCE_NANOS = TimeUnit.MILLISECONDS.toNanos(100);
 
   /** Hears of the stream's life, on an event loop. */
   public interface Listener {
@@ -51,6 +54,9 @@ public final class ExchangeStream {
 
   /** Batches that were given up and not answered since; the replica answers these too. */
   private final Set<Long> givenUp = ConcurrentHashMap.newKeySet();
+
+  /** When it last answered, or when the first of those was given up. */
+  private volatile long owesSinceNanos;
 
   private final ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call;
   private final TensorWriter<ExchangeRequest> writer;
@@ -84,11 +90,11 @@ public final class ExchangeStream {
   }
 
   /**
-   * Whether the replica owes an answer that nobody waits for any more: it may be slow, stopped or
-   * cut off. One that is well pays at once.
+   * Whether the replica owes an answer that nobody waits for any more, and has answered nothing for
+   * a while: it may be slow, stopped or cut off.
    */
   public boolean silent() {
-    return !givenUp.isEmpty();
+    return !givenUp.isEmpty() && System.nanoTime() - owesSinceNanos > SILENCE_NANOS;
   }
 
   /**
@@ -112,20 +118,31 @@ public final class ExchangeStream {
 
   /** Gives a batch up: its reply is not called any more. Does nothing once it was answered. */
   public void cancel(long batchId) {
+    if (givenUp.isEmpty()) {
+      owesSinceNanos = System.nanoTime();
+    }
     givenUp.add(batchId); // Before it is taken out, lest its answer come between.
     if (remove(batchId) == null || writer.withdraw(waits -> waits.getBatchId() == batchId)) {
-      givenUp.remove(batchId);
-      return; // Answered already, or not yet sent.
+      givenUp.remove(batchId); // Answered already, or not yet sent.
+    } else {
+      ExchangeRequest cancel =
+          ExchangeRequest.newBuilder().setBatchId(batchId).setCancel(true).build();
+      writer.write(new TensorMessage<>(cancel, Unpooled.EMPTY_BUFFER));
     }
-    ExchangeRequest cancel =
-        ExchangeRequest.newBuilder().setBatchId(batchId).setCancel(true).build();
-    writer.write(new TensorMessage<>(cancel, Unpooled.EMPTY_BUFFER));
+    completeIfIdle();
   }
 
   /** Takes no more batches; those in flight are answered, then the replica ends the stream. */
   public void complete() {
     over = Status.UNAVAILABLE.withDescription("it is shutting down");
-    writer.complete();
+    completeIfIdle();
+  }
+
+  /** As long as batches are in flight, they may have to be cancelled. */
+  private void completeIfIdle() {
+    if (over != null && inFlight.isEmpty()) {
+      writer.complete();
+    }
   }
 
   /** Ends the stream from this side; batches in flight fail as if the replica were lost. */
@@ -144,6 +161,7 @@ public final class ExchangeStream {
   private void answered(TensorMessage<ExchangeResponse> response) {
     InFlight batch = remove(response.header().getBatchId());
     givenUp.remove(response.header().getBatchId());
+    owesSinceNanos = System.nanoTime();
     if (batch == null) {
       response.close(); // Cancelled meanwhile.
     } else if (response.header().hasError()) {
@@ -155,6 +173,7 @@ public final class ExchangeStream {
     } else {
       batch.reply.succeeded(response.takePayload());
     }
+    completeIfIdle();
   }
 
   private void finished(Status status) {

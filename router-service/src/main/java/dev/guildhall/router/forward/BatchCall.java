@@ -93,47 +93,57 @@ final class BatchCall {
   }
 
   /**
-   * Gathers the rows and sends them.
+   * Sends the batch for the first time.
    *
    * @param hiddenStates [tokens, H] fp32, read until this returns
-   * @throws GuildhallException DEADLINE_EXCEEDED if it has passed
    */
-  void send(Replica replica, MemorySegment hiddenStates) {
-    boolean first;
+  void start(Replica replica, MemorySegment hiddenStates) {
     synchronized (this) {
       if (over) {
         return;
       }
-      first = tried.isEmpty();
-      tried.add(replica);
-      unanswered++;
+      attempt(replica);
     }
-    if (first) {
-      firstSentNanos = System.nanoTime();
-      failover.sent();
-    }
-    ExchangeRequest.Builder header = header();
-    long rowBytes = (long) job.layer().config().hiddenSize() * Float.BYTES;
-    ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
-    RowGather.gather(plan, batch, hiddenStates, rowBytes, Buffers.segment(rows));
-    rows = WireFloats.fromFp32(rows, settings.wireDtype());
-    ExchangeStream stream = replica.stream();
-    Sent sent = new Sent(stream, stream.send(header, rows, batch.rows(), new Reply()));
-    if (isUnderWay(sent) && first) {
-      hedgeLater();
+    firstSentNanos = System.nanoTime();
+    failover.sent(batch.rows());
+    send(replica, hiddenStates);
+    hedgeLater();
+  }
+
+  /** To be called with the lock held, as soon as a replica is chosen. */
+  private void attempt(Replica replica) {
+    tried.add(replica);
+    unanswered++;
+  }
+
+  /**
+   * Gathers the rows and sends them to a replica that was chosen for them.
+   *
+   * @param hiddenStates as of {@link #start}
+   */
+  void send(Replica replica, MemorySegment hiddenStates) {
+    try {
+      ExchangeRequest.Builder header = header();
+      long rowBytes = (long) job.layer().config().hiddenSize() * Float.BYTES;
+      ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
+      RowGather.gather(plan, batch, hiddenStates, rowBytes, Buffers.segment(rows));
+      rows = WireFloats.fromFp32(rows, settings.wireDtype());
+      ExchangeStream stream = replica.stream();
+      keep(new Sent(stream, stream.send(header, rows, batch.rows(), new Reply())));
+    } catch (RuntimeException | OutOfMemoryError e) {
+      attemptLost(e);
     }
   }
 
-  /** Notes what was sent, unless the batch is over meanwhile: then it is given up. */
-  private boolean isUnderWay(Sent sent) {
+  /** Notes what was sent, or gives it up if the batch is over meanwhile. */
+  private void keep(Sent sent) {
     synchronized (this) {
       if (!over) {
         underWay.add(sent);
-        return true;
+        return;
       }
     }
     sent.giveUp();
-    return false;
   }
 
   private void hedgeLater() {
@@ -151,9 +161,15 @@ final class BatchCall {
   }
 
   private void askAnother() {
-    failover
-        .hedge(job.layer().name(), batch.experts(), tried())
-        .ifPresent(replica -> owner.repeat(this, replica));
+    Optional<Replica> other;
+    synchronized (this) {
+      if (over) {
+        return;
+      }
+      other = failover.hedge(job.layer().name(), batch.experts(), batch.rows(), tried);
+      other.ifPresent(this::attempt);
+    }
+    other.ifPresent(replica -> owner.repeat(this, replica));
   }
 
   private ExchangeRequest.Builder header() {
@@ -199,10 +215,34 @@ final class BatchCall {
     return true;
   }
 
-  /** Whether no other attempt may still answer. */
-  private synchronized boolean wasLast() {
-    unanswered--;
-    return unanswered == 0 && !over;
+  /** An attempt came to nothing here; others may be under way. */
+  private void attemptLost(Throwable failure) {
+    synchronized (this) {
+      unanswered--;
+      if (unanswered > 0 || over) {
+        return;
+      }
+    }
+    owner.failed(failure);
+  }
+
+  /** A replica failed an attempt. */
+  private void attemptFailed(GuildhallException failure) {
+    Optional<Replica> next;
+    synchronized (this) {
+      unanswered--;
+      if (unanswered > 0 || over) {
+        return;
+      }
+      next =
+          failover.next(job.layer().name(), batch.experts(), batch.rows(), tried, failure.code());
+      next.ifPresent(this::attempt);
+    }
+    if (next.isPresent()) {
+      owner.repeat(this, next.get());
+    } else {
+      owner.failed(forCaller(failure));
+    }
   }
 
   private synchronized Set<Replica> tried() {
@@ -226,7 +266,7 @@ final class BatchCall {
   private static ErrorCode codeForCaller(ErrorCode code) {
     return switch (code) {
       case INVALID_ARGUMENT -> ErrorCode.INTERNAL;
-      case NOT_FOUND -> ErrorCode.UNAVAILABLE;
+      case NOT_FOUND, UNAUTHENTICATED, CANCELLED -> ErrorCode.UNAVAILABLE;
       default -> code;
     };
   }
@@ -239,7 +279,7 @@ final class BatchCall {
       try {
         fp32 = WireFloats.toFp32(rows, settings.wireDtype());
       } catch (RuntimeException | OutOfMemoryError e) {
-        owner.failed(e);
+        attemptLost(e);
         return;
       }
       boolean alone = tried().size() == 1;
@@ -255,16 +295,7 @@ final class BatchCall {
 
     @Override
     public void failed(GuildhallException failure) {
-      if (!wasLast()) {
-        return;
-      }
-      Optional<Replica> next =
-          failover.next(job.layer().name(), batch.experts(), tried(), failure.code());
-      if (next.isPresent()) {
-        owner.repeat(BatchCall.this, next.get());
-      } else {
-        owner.failed(forCaller(failure));
-      }
+      attemptFailed(failure);
     }
   }
 }

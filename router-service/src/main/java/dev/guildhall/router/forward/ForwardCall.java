@@ -129,7 +129,7 @@ final class ForwardCall implements BatchCall.Owner {
       return;
     }
     for (int i = 0; i < batches.size(); i++) {
-      starting.get(i).send(picker.chosen().get(batches.get(i).host()), hiddenStates);
+      starting.get(i).start(picker.chosen().get(batches.get(i).host()), hiddenStates);
     }
   }
 

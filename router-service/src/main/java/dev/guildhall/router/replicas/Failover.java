@@ -43,9 +43,9 @@ public final class Failover {
     this.registry = registry;
   }
 
-  /** To be told of each batch when it is sent for the first time. */
-  public void sent() {
-    budget.earn();
+  /** To be told of rows when they are sent for the first time. */
+  public void sent(int rows) {
+    budget.earn(rows);
   }
 
   /** To be told how long a batch took that only one replica was asked for. */
@@ -57,17 +57,18 @@ public final class Failover {
    * Another replica for a batch that failed.
    *
    * @param experts of the batch; the replica hosts all of them
+   * @param rows of the batch
    * @param tried replicas that had the batch
    * @param failure of the last of them
    * @return empty if the failure would be the same elsewhere, nobody else hosts the experts, or the
    *     budget is spent
    */
   public Optional<Replica> next(
-      String layer, int[] experts, Set<Replica> tried, ErrorCode failure) {
+      String layer, int[] experts, int rows, Set<Replica> tried, ErrorCode failure) {
     if (!mayDifferElsewhere(failure)) {
       return Optional.empty();
     }
-    Optional<Replica> next = another(layer, experts, tried).filter(found -> budget.spend());
+    Optional<Replica> next = another(layer, experts, tried).filter(found -> budget.spend(rows));
     if (next.isPresent()) {
       registry
           .counter(MetricNames.BATCH_RETRIES, LAYER, layer, "status", failure.name())
@@ -81,8 +82,9 @@ public final class Failover {
    *
    * @return empty if nobody else hosts the experts or the budget is spent
    */
-  public Optional<Replica> hedge(String layer, int[] experts, Set<Replica> tried) {
-    Optional<Replica> next = another(layer, experts, tried).filter(found -> budget.spend());
+  public Optional<Replica> hedge(String layer, int[] experts, int rows, Set<Replica> tried) {
+    Optional<Replica> next =
+        another(layer, experts, tried).filter(found -> budget.spendSpare(rows));
     if (next.isPresent()) {
       registry.counter(MetricNames.BATCH_HEDGES, LAYER, layer).increment();
     }
@@ -112,8 +114,8 @@ public final class Failover {
 
   private static boolean mayDifferElsewhere(ErrorCode failure) {
     return switch (failure) {
-      case UNAVAILABLE, NOT_FOUND, RESOURCE_EXHAUSTED, INTERNAL -> true;
-      case INVALID_ARGUMENT, DEADLINE_EXCEEDED, CANCELLED, UNAUTHENTICATED -> false;
+      case INVALID_ARGUMENT, DEADLINE_EXCEEDED -> false;
+      default -> true;
     };
   }
 }

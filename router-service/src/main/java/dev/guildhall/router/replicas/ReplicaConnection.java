@@ -33,6 +33,7 @@ import org.slf4j.LoggerFactory;
 final class ReplicaConnection {
   private static final Logger log = LoggerFactory.getLogger(ReplicaConnection.class);
   private static final int ANSWER_TIMEOUT_SECONDS = 5;
+  private static final int REWATCH_SECONDS = 1;
   private static final HealthCheckRequest WHOLE_SERVER = HealthCheckRequest.getDefaultInstance();
 
   /** Hears in the synchronization context when the replica comes and goes. */
@@ -101,6 +102,16 @@ final class ReplicaConnection {
             DescribeRequest.getDefaultInstance(), new Answer<>(this::describedAs, this::failed));
   }
 
+  /** The target is not named any more: what it has is still answered. */
+  void leave() {
+    closed = true;
+    if (replica != null) {
+      drain(replica);
+    }
+    channel.shutdown();
+  }
+
+  /** Ends everything at once. */
   void close() {
     closed = true;
     if (replica != null) {
@@ -125,14 +136,20 @@ final class ReplicaConnection {
     failureLogged = false;
     replica = newReplica;
     owner.connected(newReplica);
-    healthWatch = new HealthWatch(newReplica);
-    HealthGrpc.newStub(channel).watch(WHOLE_SERVER, healthWatch);
+    watchHealth(newReplica);
+  }
+
+  private void watchHealth(Replica watched) {
+    if (replica == watched) {
+      healthWatch = new HealthWatch(watched);
+      HealthGrpc.newStub(channel).watch(WHOLE_SERVER, healthWatch);
+    }
   }
 
   /** Lets it finish what it has; the stream's end brings the next attempt to connect. */
   private void drain(Replica unhealthy) {
     if (replica == unhealthy) {
-      log.info("replica {} is not healthy any more, it gets no new batches", target);
+      log.info("replica {} gets no new batches", target);
       withdraw();
       unhealthy.stream().complete();
     }
@@ -223,12 +240,23 @@ final class ReplicaConnection {
 
     @Override
     public void onError(Throwable failure) {
-      // Its server has no health service, or the connection is gone.
+      if (Status.fromThrowable(failure).getCode() != Status.Code.UNIMPLEMENTED) {
+        watchAgain();
+      }
     }
 
     @Override
     public void onCompleted() {
-      // As above.
+      watchAgain();
+    }
+
+    /** A proxy may have ended the watch while the exchange stream lives. */
+    private void watchAgain() {
+      context.execute(() -> {
+        if (!closed && replica == watched) {
+          context.schedule(() -> watchHealth(watched), REWATCH_SECONDS, TimeUnit.SECONDS, timer);
+        }
+      });
     }
 
     void cancel() {

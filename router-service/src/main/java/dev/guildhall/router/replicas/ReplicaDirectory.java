@@ -92,10 +92,18 @@ public final class ReplicaDirectory implements AutoCloseable {
     for (Map.Entry<String, ReplicaConnection> entry : List.copyOf(connections.entrySet())) {
       if (!wanted.contains(entry.getKey())) {
         connections.remove(entry.getKey());
-        entry.getValue().close();
+        leave(entry.getValue());
       }
     }
     wanted.stream().filter(target -> !connections.containsKey(target)).forEach(this::connect);
+  }
+
+  private void leave(ReplicaConnection connection) {
+    if (closed) {
+      connection.close();
+    } else {
+      connection.leave();
+    }
   }
 
   private void connect(String target) {

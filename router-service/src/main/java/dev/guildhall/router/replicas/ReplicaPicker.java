@@ -9,6 +9,9 @@ import java.util.concurrent.ThreadLocalRandom;
  * outstanding, those counted that this request has just given out. Used by one thread.
  */
 public final class ReplicaPicker {
+  /** More than any replica has outstanding, so that silent ones come last. */
+  private static final long ROWS_OF_SILENCE = 1L << 40;
+
   private final LayerHosts hosts;
   private final List<Replica> chosen = new ArrayList<>();
   private final List<Long> rowsGiven = new ArrayList<>();
@@ -54,13 +57,11 @@ public final class ReplicaPicker {
     return best;
   }
 
-  /** A silent replica counts as one with more rows than any other. */
   private long outstanding(Replica replica) {
-    if (replica.stream().silent()) {
-      return Long.MAX_VALUE;
-    }
     int number = chosen.indexOf(replica);
-    return replica.stream().outstandingRows() + (number < 0 ? 0 : rowsGiven.get(number));
+    return replica.stream().outstandingRows()
+        + (number < 0 ? 0 : rowsGiven.get(number))
+        + (replica.stream().silent() ? ROWS_OF_SILENCE : 0);
   }
 
   private int numberOf(Replica replica) {

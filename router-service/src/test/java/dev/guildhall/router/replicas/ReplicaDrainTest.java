@@ -70,22 +70,30 @@ class ReplicaDrainTest {
 
   @Test
   void answersWhatItHasAndGetsNothingNew() throws Exception {
+    finishesWhatItHas(() -> health.setStatus("", ServingStatus.NOT_SERVING));
+    health.setStatus("", ServingStatus.SERVING);
+    await(1);
+  }
+
+  @Test
+  void answersWhatItHasWhenItIsNotNamedAnyMore() throws Exception {
+    finishesWhatItHas(() -> directory.targets(Set.of()));
+  }
+
+  private void finishesWhatItHas(Runnable leaves) throws Exception {
     Replica replica = await(1).layer(LAYER).byExpert().getFirst().getFirst();
     Reply inFlight = new Reply();
     long id = replica.stream().send(ExchangeRequest.newBuilder(), rows(), 1, inFlight);
     assertEquals(id, experts.received.poll(30, TimeUnit.SECONDS).getBatchId());
 
-    health.setStatus("", ServingStatus.NOT_SERVING);
+    leaves.run();
     await(0);
+    experts.answer(id);
+    assertEquals(0, inFlight.bytes.get(30, TimeUnit.SECONDS));
     assertTrue(experts.halfClosed.get(30, TimeUnit.SECONDS));
     Reply late = new Reply();
     replica.stream().send(ExchangeRequest.newBuilder(), rows(), 1, late);
     assertEquals(ErrorCode.UNAVAILABLE, late.failure.get(30, TimeUnit.SECONDS).code());
-    experts.answer(id);
-    assertEquals(0, inFlight.bytes.get(30, TimeUnit.SECONDS));
-
-    health.setStatus("", ServingStatus.SERVING);
-    await(1);
   }
 
   private static ByteBuf rows() {
@@ -136,7 +144,6 @@ class ReplicaDrainTest {
     void answer(long batchId) throws Exception {
       StreamObserver<ExchangeResponse> stream = responses.get(30, TimeUnit.SECONDS);
       stream.onNext(ExchangeResponse.newBuilder().setBatchId(batchId).build());
-      stream.onCompleted();
     }
 
     @Override
@@ -170,6 +177,7 @@ class ReplicaDrainTest {
         @Override
         public void onCompleted() {
           halfClosed.complete(true);
+          to.onCompleted();
         }
       };
     }

@@ -59,7 +59,7 @@ class ReplicaPickerTest {
   void takesASilentReplicaOnlyWhereThereIsNoOther() throws Exception {
     Replica silent = replicas.open("silent", 0);
     Replica busy = replicas.open("busy", 60);
-    replicas.giveUp(silent);
+    replicas.silence(silent);
     for (int i = 0; i < 20; i++) {
       ReplicaPicker picker =
           new ReplicaPicker(hosts(List.of(List.of(silent, busy), List.of(silent))));

@@ -8,33 +8,38 @@ import org.junit.jupiter.api.Test;
 class RetryBudgetTest {
   @Test
   void startsWithItsReserve() {
-    RetryBudget budget = new RetryBudget(0.2, 2);
-    assertTrue(budget.spend());
-    assertTrue(budget.spend());
-    assertFalse(budget.spend());
+    RetryBudget budget = new RetryBudget(0.2, 10);
+    assertTrue(budget.spend(4));
+    assertFalse(budget.spend(7));
+    assertTrue(budget.spend(6));
+    assertFalse(budget.spend(1));
   }
 
   @Test
-  void earnsItsShareOfTheTraffic() {
-    RetryBudget budget = new RetryBudget(0.2, 2);
-    budget.spend();
-    budget.spend();
-    for (int batch = 0; batch < 4; batch++) {
-      budget.earn();
-      assertFalse(budget.spend());
-    }
-    budget.earn();
-    assertTrue(budget.spend());
-    assertFalse(budget.spend());
+  void earnsItsShareOfTheRows() {
+    RetryBudget budget = new RetryBudget(0.2, 10);
+    assertTrue(budget.spend(10));
+    budget.earn(4);
+    assertFalse(budget.spend(1));
+    budget.earn(1);
+    assertTrue(budget.spend(1));
+    assertFalse(budget.spend(1));
   }
 
   @Test
   void savesNoMoreThanItsReserve() {
-    RetryBudget budget = new RetryBudget(0.2, 1);
-    for (int batch = 0; batch < 1000; batch++) {
-      budget.earn();
-    }
-    assertTrue(budget.spend());
-    assertFalse(budget.spend());
+    RetryBudget budget = new RetryBudget(0.2, 10);
+    budget.earn(1_000_000);
+    assertTrue(budget.spend(10));
+    assertFalse(budget.spend(1));
+  }
+
+  @Test
+  void keepsHalfOfItsReserveForFailures() {
+    RetryBudget budget = new RetryBudget(0.2, 10);
+    assertFalse(budget.spendSpare(6));
+    assertTrue(budget.spendSpare(5));
+    assertFalse(budget.spendSpare(1));
+    assertTrue(budget.spend(5));
   }
 }

@@ -65,9 +65,14 @@ final class SilentReplicas implements AutoCloseable {
     return replica;
   }
 
-  /** Sends a replica a batch, and gives it up. */
-  void giveUp(Replica replica) {
+  /** Gives a batch of the replica up, until it counts as silent. */
+  void silence(Replica replica) {
     replica.stream().cancel(send(replica, 1));
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+    while (!replica.stream().silent()) {
+      assertTrue(System.nanoTime() < end, "not silent within 30 s");
+      Thread.onSpinWait();
+    }
   }
 
   private static long send(Replica replica, int rows) {

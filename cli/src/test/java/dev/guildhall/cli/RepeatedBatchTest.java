@@ -1,0 +1,150 @@
+package dev.guildhall.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import com.google.protobuf.ByteString;
+import dev.guildhall.proto.Error;
+import dev.guildhall.proto.ExchangeRequest;
+import dev.guildhall.proto.ExchangeResponse;
+import dev.guildhall.proto.ForwardRequest;
+import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.proto.MoeLayerServiceGrpc;
+import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.router.RouterServer;
+import dev.guildhall.rpc.Transport;
+import io.grpc.ManagedChannel;
+import io.grpc.Status;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * A batch that one of two replicas fails, or keeps, and the other one answers. Experts give rows
+ * back as they are, so that the output of a layer of one expert is its input.
+ */
+class RepeatedBatchTest {
+  private static final String LAYER = "layer";
+  private static final int HIDDEN = 8;
+
+  @TempDir private Path folder;
+
+  private final Transport transport = new Transport(1, ServedSystem.MAX_MESSAGE_BYTES);
+  private SilentExperts one;
+  private SilentExperts two;
+  private RouterServer router;
+  private ManagedChannel channel;
+
+  @BeforeEach
+  void start() throws Exception {
+    LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 1, \"k\": 1}");
+    one = new SilentExperts(transport, LAYER, HIDDEN, 1);
+    two = new SilentExperts(transport, LAYER, HIDDEN, 1);
+    router =
+        RouterServer.start(
+            ServedSystem.options(List.of(one.target(), two.target())),
+            LayerRepository.open(folder),
+            transport,
+            transport::channel,
+            new SimpleMeterRegistry());
+    Await.until("both replicas", () -> router.replicas().connected() == 2);
+    channel = transport.channel("localhost:" + router.port());
+  }
+
+  @AfterEach
+  void stop() {
+    channel.shutdownNow();
+    router.close();
+    one.close();
+    two.close();
+    transport.close();
+  }
+
+  @Test
+  void aFullReplicasBatchGoesToTheOther() throws Exception {
+    otherAnswersAfter(answer -> error(answer, Status.Code.RESOURCE_EXHAUSTED));
+  }
+
+  @Test
+  void aFailedReplicasBatchGoesToTheOther() throws Exception {
+    otherAnswersAfter(answer -> error(answer, Status.Code.INTERNAL));
+  }
+
+  @Test
+  void aBatchAnsweredWithTooFewRowsGoesToTheOther() throws Exception {
+    otherAnswersAfter(answer -> answer.setRows(ByteString.copyFrom(new byte[4])).build());
+  }
+
+  private void otherAnswersAfter(Function<ExchangeResponse.Builder, ExchangeResponse> fault)
+      throws Exception {
+    Future<ForwardResponse> answer = forward();
+    SilentExperts first = holder();
+    SilentExperts second = first == one ? two : one;
+    int batches = first.received().size();
+    first.answerAll(fault);
+    Await.until("the other has it", () -> second.received().size() == batches);
+    second.answerAll();
+    assertIsInput(answer.get(30, TimeUnit.SECONDS));
+  }
+
+  @Test
+  void aBatchThatIsKeptIsAskedOfTheOtherAndTheFirstIsTold() throws Exception {
+    Future<ForwardResponse> answer = forward();
+    SilentExperts first = holder();
+    SilentExperts second = first == one ? two : one;
+    Await.until("the other is asked too", () -> !second.received().isEmpty());
+    second.answerAll();
+    assertIsInput(answer.get(30, TimeUnit.SECONDS));
+    Await.until(
+        "the first is told", () -> first.received().stream().anyMatch(ExchangeRequest::getCancel));
+  }
+
+  @Test
+  void aBatchThatBothFailFails() throws Exception {
+    Future<ForwardResponse> answer = forward();
+    SilentExperts first = holder();
+    SilentExperts second = first == one ? two : one;
+    first.answerAll(response -> error(response, Status.Code.INTERNAL));
+    Await.until("the other has it", () -> !second.received().isEmpty());
+    second.answerAll(response -> error(response, Status.Code.UNAUTHENTICATED));
+    ExecutionException e =
+        assertThrows(ExecutionException.class, () -> answer.get(30, TimeUnit.SECONDS));
+    assertEquals(Status.Code.UNAVAILABLE, Status.fromThrowable(e).getCode());
+  }
+
+  private Future<ForwardResponse> forward() {
+    return MoeLayerServiceGrpc.newFutureStub(channel)
+        .withDeadlineAfter(30, TimeUnit.SECONDS)
+        .forward(request());
+  }
+
+  /** Whoever has the batch first. */
+  private SilentExperts holder() {
+    Await.until("one has it", () -> one.received().size() + two.received().size() > 0);
+    return one.received().isEmpty() ? two : one;
+  }
+
+  private static ForwardRequest request() {
+    return Requests.random(LAYER, 1, HIDDEN, 1).build();
+  }
+
+  private static void assertIsInput(ForwardResponse answer) {
+    Tensors.assertClose(
+        Tensors.floats(request().getHiddenStates()), Tensors.floats(answer.getOutput()), 1e-6);
+  }
+
+  private static ExchangeResponse error(ExchangeResponse.Builder answer, Status.Code code) {
+    return answer
+        .clearRows()
+        .setError(Error.newBuilder().setCode(code.value()).setMessage("as the test wants"))
+        .build();
+  }
+}
