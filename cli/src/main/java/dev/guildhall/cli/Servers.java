@@ -5,6 +5,9 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /** What server commands have in common: saying that they are ready, and waiting for the end. */
 final class Servers {
+  /** More than the grace of a server and of its workers, less than the 30 s of Kubernetes. */
+  private static final long STOP_MILLIS = 25_000;
+
   private static final AtomicBoolean STOPPING = new AtomicBoolean();
 
   private Servers() {}
@@ -51,7 +54,7 @@ final class Servers {
 
   private static void joinQuietly(Thread main) {
     try {
-      main.join(15_000);
+      main.join(STOP_MILLIS);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
