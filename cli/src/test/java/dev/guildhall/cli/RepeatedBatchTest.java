@@ -83,6 +83,13 @@ class RepeatedBatchTest {
     otherAnswersAfter(answer -> answer.setRows(ByteString.copyFrom(new byte[4])).build());
   }
 
+  @Test
+  void aBatchAnsweredWithNaNGoesToTheOther() throws Exception {
+    float[] rows = new float[HIDDEN];
+    rows[HIDDEN - 1] = Float.NaN;
+    otherAnswersAfter(answer -> answer.setRows(Tensors.bytes(rows)).build());
+  }
+
   private void otherAnswersAfter(Function<ExchangeResponse.Builder, ExchangeResponse> fault)
       throws Exception {
     Future<ForwardResponse> answer = forward();

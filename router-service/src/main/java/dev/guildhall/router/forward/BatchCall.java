@@ -12,6 +12,7 @@ import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.WireFloats;
+import dev.guildhall.tensor.Floats;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -280,6 +281,16 @@ final class BatchCall {
         fp32 = WireFloats.toFp32(rows, settings.wireDtype());
       } catch (RuntimeException | OutOfMemoryError e) {
         attemptLost(e);
+        return;
+      }
+      // Hidden states were finite: a replica that makes them anything else is not to be trusted.
+      long wrong = Floats.firstNonFinite(Buffers.segment(fp32), fp32.readableBytes() / Float.BYTES);
+      if (wrong >= 0) {
+        fp32.release();
+        attemptFailed(
+            new GuildhallException(
+                ErrorCode.INTERNAL,
+                "a replica answered with a number that is not finite at element " + wrong));
         return;
       }
       boolean alone = tried().size() == 1;
