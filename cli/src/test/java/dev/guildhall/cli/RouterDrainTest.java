@@ -18,9 +18,7 @@ import io.grpc.stub.StreamObserver;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -48,7 +46,7 @@ class RouterDrainTest {
       router.ready().get(30, TimeUnit.SECONDS);
       ManagedChannel channel = transport.channel("localhost:" + router.port());
       try {
-        Answers answers = new Answers();
+        Recorded<ForwardResponse> answers = new Recorded<>();
         StreamObserver<ForwardRequest> requests =
             MoeLayerServiceGrpc.newStub(channel).forwardStream(answers);
         for (int id = 0; id < REQUESTS; id++) {
@@ -59,9 +57,8 @@ class RouterDrainTest {
         CompletableFuture<Void> closed = CompletableFuture.runAsync(router::close);
         Await.until("it drains", () -> !isServing(channel));
         experts.answerAll();
-        answers.ended.get(30, TimeUnit.SECONDS);
-        assertEquals(REQUESTS, answers.responses.size());
-        answers.responses.forEach(answer -> assertFalse(answer.hasError()));
+        assertEquals(REQUESTS, answers.all().size());
+        answers.soFar().forEach(answer -> assertFalse(answer.hasError()));
         closed.get(30, TimeUnit.SECONDS);
       } finally {
         channel.shutdownNow();
@@ -84,25 +81,5 @@ class RouterDrainTest {
 
   private static ForwardRequest request(int id) {
     return Requests.random(LAYER, 1, HIDDEN, id).setId(id).build();
-  }
-
-  private static final class Answers implements StreamObserver<ForwardResponse> {
-    private final BlockingQueue<ForwardResponse> responses = new LinkedBlockingQueue<>();
-    private final CompletableFuture<Void> ended = new CompletableFuture<>();
-
-    @Override
-    public void onNext(ForwardResponse response) {
-      responses.add(response);
-    }
-
-    @Override
-    public void onError(Throwable failure) {
-      ended.completeExceptionally(failure);
-    }
-
-    @Override
-    public void onCompleted() {
-      ended.complete(null);
-    }
   }
 }
