@@ -15,6 +15,7 @@ import dev.guildhall.router.forward.ServedLayer;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.projection.Projection;
 import dev.guildhall.router.replicas.Failover;
+import dev.guildhall.router.replicas.Outliers;
 import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.router.replicas.RetryBudget;
 import dev.guildhall.rpc.Transport;
@@ -45,16 +46,21 @@ final class RouterRooms implements AutoCloseable {
             onDisk.config(),
             new Projection(projectionTensors(weights, onDisk.config())),
             new Gate(onDisk.config()));
+    SimpleMeterRegistry registry = new SimpleMeterRegistry();
+    Outliers outliers = new Outliers(registry);
     this.directory =
         new ReplicaDirectory(
-            Map.of(onDisk.name(), onDisk.config()), transport::channel, transport.timer());
-    SimpleMeterRegistry registry = new SimpleMeterRegistry();
+            Map.of(onDisk.name(), onDisk.config()),
+            transport::channel,
+            transport.timer(),
+            outliers);
     this.forward =
         new LayerForward(
             directory::table,
             new TokenBudget(1 << 20),
             new ExchangeSettings(1 << 20, DType.FP32),
-            new Failover(directory::table, new RetryBudget(0.2, 10), transport.timer(), registry),
+            new Failover(
+                directory::table, new RetryBudget(0.2, 10), outliers, transport.timer(), registry),
             transport.timer(),
             Runnable::run,
             new ForwardMetrics(registry));

@@ -26,6 +26,9 @@ public final class MetricNames {
   /** Router, counter, by layer: batches sent to a second replica because they took long. */
   public static final String BATCH_HEDGES = "guildhall.batch.hedges";
 
+  /** Router, counter, by replica and reason ("failures", "latency"): replicas ejected. */
+  public static final String REPLICA_EJECTIONS = "guildhall.replica.ejections";
+
   /** Router, gauge: tokens in flight. */
   public static final String TOKENS_IN_FLIGHT = "guildhall.tokens.in.flight";
 

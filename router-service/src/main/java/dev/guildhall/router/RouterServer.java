@@ -7,6 +7,7 @@ import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.replicas.Failover;
+import dev.guildhall.router.replicas.Outliers;
 import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.router.replicas.ReplicaDiscovery;
 import dev.guildhall.router.replicas.RetryBudget;
@@ -88,8 +89,9 @@ public final class RouterServer implements AutoCloseable {
             Runtime.getRuntime().availableProcessors(),
             Thread.ofPlatform().daemon().name("guildhall-router-", 0).factory());
     closing.push(workers::shutdown);
+    Outliers outliers = new Outliers(registry);
     ReplicaDirectory directory =
-        new ReplicaDirectory(layers.configs(), channels, transport.timer());
+        new ReplicaDirectory(layers.configs(), channels, transport.timer(), outliers);
     closing.push(directory::close);
     ReplicaDiscovery discovery =
         new ReplicaDiscovery(options.experts(), options.lookupInterval(), directory::targets);
@@ -103,6 +105,7 @@ public final class RouterServer implements AutoCloseable {
             new Failover(
                 directory::table,
                 new RetryBudget(RETRIED_SHARE, RETRY_RESERVE_ROWS),
+                outliers,
                 transport.timer(),
                 registry),
             transport.timer(),

@@ -160,10 +160,17 @@ public final class ExchangeStream {
 
   private void answered(TensorMessage<ExchangeResponse> response) {
     InFlight batch = remove(response.header().getBatchId());
-    givenUp.remove(response.header().getBatchId());
+    boolean wasGivenUp = givenUp.remove(response.header().getBatchId());
     owesSinceNanos = System.nanoTime();
     if (batch == null) {
-      response.close(); // Cancelled meanwhile.
+      response.close();
+      if (!wasGivenUp) {
+        // Whose rows they are is not to be known; nor whether its other answers are in order.
+        call.cancel(
+            "it answered batch %s, which is not in flight"
+                .formatted(Long.toUnsignedString(response.header().getBatchId())),
+            null);
+      }
     } else if (response.header().hasError()) {
       response.close();
       batch.reply.failed(Statuses.toException(response.header().getError()));

@@ -7,7 +7,6 @@ import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.DispatchPlan;
 import dev.guildhall.router.dispatch.RowGather;
 import dev.guildhall.router.exchange.BatchReply;
-import dev.guildhall.router.exchange.ExchangeStream;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.rpc.Buffers;
@@ -50,10 +49,10 @@ final class BatchCall {
     void failed(Throwable failure);
   }
 
-  private record Sent(ExchangeStream stream, long batchId) {
+  private record Sent(Replica replica, long batchId, long atNanos) {
     /** Does nothing if it was answered. */
     void giveUp() {
-      stream.cancel(batchId);
+      replica.stream().cancel(batchId);
     }
   }
 
@@ -71,8 +70,6 @@ final class BatchCall {
   private @Nullable Future<?> hedge;
   private int unanswered;
   private boolean over;
-
-  private volatile long firstSentNanos;
 
   /**
    * @param index of the batch in the plan
@@ -105,7 +102,6 @@ final class BatchCall {
       }
       attempt(replica);
     }
-    firstSentNanos = System.nanoTime();
     failover.sent(batch.rows());
     send(replica, hiddenStates);
     hedgeLater();
@@ -129,8 +125,9 @@ final class BatchCall {
       ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
       RowGather.gather(plan, batch, hiddenStates, rowBytes, Buffers.segment(rows));
       rows = WireFloats.fromFp32(rows, settings.wireDtype());
-      ExchangeStream stream = replica.stream();
-      keep(new Sent(stream, stream.send(header, rows, batch.rows(), new Reply())));
+      long now = System.nanoTime();
+      Reply reply = new Reply(replica, now);
+      keep(new Sent(replica, replica.stream().send(header, rows, batch.rows(), reply), now));
     } catch (RuntimeException | OutOfMemoryError e) {
       attemptLost(e);
     }
@@ -196,14 +193,14 @@ final class BatchCall {
   /**
    * Ends the batch and gives up what is under way.
    *
-   * @return false if it was over before
+   * @return what was under way; empty if it was over before
    */
-  private boolean end() {
+  private Optional<List<Sent>> end() {
     List<Sent> left;
     Future<?> waiting;
     synchronized (this) {
       if (over) {
-        return false;
+        return Optional.empty();
       }
       over = true;
       left = List.copyOf(underWay);
@@ -213,7 +210,7 @@ final class BatchCall {
       waiting.cancel(false);
     }
     left.forEach(Sent::giveUp);
-    return true;
+    return Optional.of(left);
   }
 
   /** An attempt came to nothing here; others may be under way. */
@@ -227,10 +224,11 @@ final class BatchCall {
     owner.failed(failure);
   }
 
-  /** A replica failed an attempt. */
-  private void attemptFailed(GuildhallException failure) {
+  private void attemptFailed(Replica replica, GuildhallException failure) {
+    failover.failed(replica, failure.code());
     Optional<Replica> next;
     synchronized (this) {
+      underWay.removeIf(sent -> sent.replica().equals(replica));
       unanswered--;
       if (unanswered > 0 || over) {
         return;
@@ -274,6 +272,14 @@ final class BatchCall {
 
   /** Of one attempt. */
   private final class Reply implements BatchReply {
+    private final Replica replica;
+    private final long sentNanos;
+
+    Reply(Replica replica, long sentNanos) {
+      this.replica = replica;
+      this.sentNanos = sentNanos;
+    }
+
     @Override
     public void succeeded(ByteBuf rows) {
       ByteBuf fp32;
@@ -287,26 +293,36 @@ final class BatchCall {
       long wrong = Floats.firstNonFinite(Buffers.segment(fp32), fp32.readableBytes() / Float.BYTES);
       if (wrong >= 0) {
         fp32.release();
-        attemptFailed(
+        failed(
             new GuildhallException(
                 ErrorCode.INTERNAL,
                 "a replica answered with a number that is not finite at element " + wrong));
         return;
       }
       boolean alone = tried().size() == 1;
-      if (!end()) {
+      Optional<List<Sent>> underWay = end();
+      if (underWay.isEmpty()) {
         fp32.release();
         return;
       }
-      if (alone) {
-        failover.took(job.layer().name(), System.nanoTime() - firstSentNanos);
-      }
+      tellTimes(alone, underWay.get());
       owner.answered(index, fp32);
+    }
+
+    private void tellTimes(boolean alone, List<Sent> underWay) {
+      String layer = job.layer().name();
+      long now = System.nanoTime();
+      failover.answered(layer, batch.experts(), replica, now - sentNanos, alone);
+      for (Sent sent : underWay) {
+        if (!sent.replica().equals(replica)) {
+          failover.beaten(layer, batch.experts(), sent.replica(), now - sent.atNanos());
+        }
+      }
     }
 
     @Override
     public void failed(GuildhallException failure) {
-      attemptFailed(failure);
+      attemptFailed(replica, failure);
     }
   }
 }

@@ -24,6 +24,7 @@ public final class Failover {
 
   private final Supplier<RoutingTable> routes;
   private final RetryBudget budget;
+  private final Outliers outliers;
   private final ScheduledExecutorService timer;
   private final MeterRegistry registry;
   private final Map<String, HedgeDelay> delays = new ConcurrentHashMap<>();
@@ -35,10 +36,12 @@ public final class Failover {
   public Failover(
       Supplier<RoutingTable> routes,
       RetryBudget budget,
+      Outliers outliers,
       ScheduledExecutorService timer,
       MeterRegistry registry) {
     this.routes = routes;
     this.budget = budget;
+    this.outliers = outliers;
     this.timer = timer;
     this.registry = registry;
   }
@@ -48,9 +51,31 @@ public final class Failover {
     budget.earn(rows);
   }
 
-  /** To be told how long a batch took that only one replica was asked for. */
-  public void took(String layer, long nanos) {
-    delay(layer).took(nanos);
+  /**
+   * To be told when a replica has answered a batch well.
+   *
+   * @param nanos since it was sent there
+   * @param alone whether it was the only one that was asked
+   */
+  public void answered(String layer, int[] experts, Replica replica, long nanos, boolean alone) {
+    outliers.answered(routes.get().layer(layer), experts, replica, nanos);
+    if (alone) {
+      delay(layer).took(nanos);
+    }
+  }
+
+  /**
+   * To be told when another replica has answered a batch first.
+   *
+   * @param nanos since it was sent there
+   */
+  public void beaten(String layer, int[] experts, Replica replica, long nanos) {
+    outliers.took(routes.get().layer(layer), experts, replica, nanos);
+  }
+
+  /** To be told when a replica has failed a batch. */
+  public void failed(Replica replica, ErrorCode failure) {
+    outliers.failed(replica, failure);
   }
 
   /**

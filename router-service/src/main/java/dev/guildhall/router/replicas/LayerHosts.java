@@ -35,8 +35,8 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
   }
 
   /**
-   * The replica that is not silent, then with the least rows outstanding, among those that host all
-   * of some experts.
+   * The replica that need not be avoided, then with the least rows outstanding, among those that
+   * host all of some experts.
    *
    * @param experts at least one
    * @param except replicas that will not do
@@ -47,7 +47,7 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
         .filter(replica ->
             Arrays.stream(experts).allMatch(expert -> byExpert.get(expert).contains(replica)))
         .min(
-            Comparator.comparing((Replica replica) -> replica.stream().silent())
+            Comparator.comparing(Replica::isAvoided)
                 .thenComparingLong(replica -> replica.stream().outstandingRows()));
   }
 

@@ -7,19 +7,19 @@ import java.util.List;
 
 /** A connected expert-service process; two are equal only if they are the same connection. */
 public final class Replica {
-  private final String target;
   private final DescribeResponse description;
   private final ExchangeStream stream;
+  private final TrackRecord record;
 
-  Replica(String target, DescribeResponse description, ExchangeStream stream) {
-    this.target = target;
+  Replica(DescribeResponse description, ExchangeStream stream, TrackRecord record) {
     this.description = description;
     this.stream = stream;
+    this.record = record;
   }
 
   /** Where it is, and its name in messages. */
   public String target() {
-    return target;
+    return record.target();
   }
 
   /** Where its experts run: "cpu" or "cuda:0". */
@@ -37,8 +37,17 @@ public final class Replica {
     return stream;
   }
 
+  TrackRecord record() {
+    return record;
+  }
+
+  /** Whether it is picked only where nobody else will do: ejected, or silent. */
+  boolean isAvoided() {
+    return stream.silent() || record.ejected(System.nanoTime());
+  }
+
   @Override
   public String toString() {
-    return target;
+    return target();
   }
 }

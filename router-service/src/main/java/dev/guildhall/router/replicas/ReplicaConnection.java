@@ -44,6 +44,8 @@ final class ReplicaConnection {
   }
 
   private final String target;
+  private final TrackRecord record;
+  private final Outliers outliers;
   private final ManagedChannel channel;
   private final SynchronizationContext context;
   private final ScheduledExecutorService timer;
@@ -59,8 +61,11 @@ final class ReplicaConnection {
       ManagedChannel channel,
       SynchronizationContext context,
       ScheduledExecutorService timer,
+      Outliers outliers,
       Owner owner) {
     this.target = target;
+    this.record = new TrackRecord(target);
+    this.outliers = outliers;
     this.channel = channel;
     this.context = context;
     this.timer = timer;
@@ -132,7 +137,6 @@ final class ReplicaConnection {
       newReplica.stream().abort();
       return;
     }
-    backoff.reset();
     failureLogged = false;
     replica = newReplica;
     owner.connected(newReplica);
@@ -156,9 +160,17 @@ final class ReplicaConnection {
   }
 
   private void failed(Status status) {
-    withdraw();
     if (closed) {
+      withdraw();
       return;
+    }
+    if (replica != null) {
+      // One that opens streams and breaks them must not be asked again and again at once.
+      if (record.lastWasRight()) {
+        backoff.reset();
+      }
+      outliers.lost(record);
+      withdraw();
     }
     if (!failureLogged) {
       failureLogged = true;
@@ -276,7 +288,7 @@ final class ReplicaConnection {
     @Override
     public void opened(ExchangeStream stream) {
       context.execute(
-          () -> ReplicaConnection.this.opened(new Replica(target, description, stream)));
+          () -> ReplicaConnection.this.opened(new Replica(description, stream, record)));
     }
 
     @Override

@@ -30,6 +30,7 @@ public final class ReplicaDirectory implements AutoCloseable {
   private final Map<String, LayerConfig> layers;
   private final Function<String, ManagedChannel> channels;
   private final ScheduledExecutorService timer;
+  private final Outliers outliers;
   private final SynchronizationContext context =
       new SynchronizationContext(
           (thread, failure) -> log.error("replica directory failed in {}", thread, failure));
@@ -47,14 +48,17 @@ public final class ReplicaDirectory implements AutoCloseable {
    * @param layers the layers to route for, by name
    * @param channels opens a channel to a target
    * @param timer runs reconnection
+   * @param outliers hears of connections that break
    */
   public ReplicaDirectory(
       Map<String, LayerConfig> layers,
       Function<String, ManagedChannel> channels,
-      ScheduledExecutorService timer) {
+      ScheduledExecutorService timer,
+      Outliers outliers) {
     this.layers = Map.copyOf(layers);
     this.channels = channels;
     this.timer = timer;
+    this.outliers = outliers;
     this.table = tableOf(0, List.of());
   }
 
@@ -113,6 +117,7 @@ public final class ReplicaDirectory implements AutoCloseable {
             channels.apply(target),
             context,
             timer,
+            outliers,
             new ReplicaConnection.Owner() {
               @Override
               public void connected(Replica replica) {

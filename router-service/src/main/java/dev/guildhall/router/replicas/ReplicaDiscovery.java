@@ -1,8 +1,11 @@
 package dev.guildhall.router.replicas;
 
 import dev.guildhall.error.GuildhallException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
-import java.net.UnknownHostException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -15,6 +18,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -22,6 +26,8 @@ import org.slf4j.LoggerFactory;
  * Turns the targets that a router was given into those of single replicas. {@code host:port} and
  * {@code unix:///path} are one replica; {@code dns:///name:port} is one a resolved address and is
  * asked for again and again, as a headless Kubernetes service or a scaled compose service changes.
+ * {@code file:///path} stands for the targets in a file, one a line, read again and again; lines
+ * that are empty or begin with {@code #} are skipped.
  *
  * <p>Look-ups block, so they have a thread of their own.
  */
@@ -33,18 +39,20 @@ public final class ReplicaDiscovery implements AutoCloseable {
   private static final Pattern SINGLE =
       Pattern.compile("([^:/\\s]+|\\[[0-9a-fA-F:]+]):(\\d{1,5})|unix:///\\S+|inprocess:\\S+");
 
+  private static final String FILE = "file://";
+
   private final List<String> targets;
   private final Duration interval;
   private final Consumer<Set<String>> listener;
   private final CountDownLatch closed = new CountDownLatch(1);
 
   // Used by the resolver's thread alone.
-  private final Map<String, List<String>> lastAddresses = new HashMap<>();
+  private final Map<String, List<String>> lastAnswers = new HashMap<>();
   private Set<String> known = Set.of();
 
   /**
    * @param targets as the user wrote them
-   * @param interval between look-ups of names
+   * @param interval between look-ups of names, and readings of files
    * @param listener hears the targets of all replicas whenever they change
    * @throws GuildhallException INVALID_ARGUMENT for a target of no known form
    */
@@ -60,20 +68,29 @@ public final class ReplicaDiscovery implements AutoCloseable {
   }
 
   private void run() {
-    boolean named = targets.stream().anyMatch(target -> DNS.matcher(target).matches());
+    boolean changes = targets.stream().anyMatch(target -> isFile(target) || isName(target));
     try {
       do {
         resolve();
-      } while (named && !closed.await(interval.toMillis(), TimeUnit.MILLISECONDS));
+      } while (changes && !closed.await(interval.toMillis(), TimeUnit.MILLISECONDS));
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
   }
 
+  private static boolean isName(String target) {
+    return DNS.matcher(target).matches();
+  }
+
+  private static boolean isFile(String target) {
+    return target.startsWith(FILE + "/");
+  }
+
   private static void check(String target) {
-    if (!hasForm(DNS, target) && !hasForm(SINGLE, target)) {
+    if (!isFile(target) && !hasForm(DNS, target) && !hasForm(SINGLE, target)) {
       throw GuildhallException.invalidArgument(
-          "target is \"%s\"; allowed is host:port, dns:///name:port or unix:///path"
+          ("target is \"%s\"; allowed is host:port, dns:///name:port, unix:///path or"
+                  + " file:///path")
               .formatted(target));
     }
   }
@@ -87,12 +104,8 @@ public final class ReplicaDiscovery implements AutoCloseable {
   private void resolve() {
     Set<String> found = new LinkedHashSet<>();
     for (String target : targets) {
-      Matcher dns = DNS.matcher(target);
-      if (dns.matches()) {
-        found.addAll(addresses(dns.group(1), dns.group(2)));
-      } else {
-        found.add(target);
-      }
+      List<String> named = isFile(target) ? targetsIn(target) : List.of(target);
+      named.forEach(one -> found.addAll(addresses(one)));
     }
     if (!found.equals(known)) {
       known = found;
@@ -100,19 +113,54 @@ public final class ReplicaDiscovery implements AutoCloseable {
     }
   }
 
-  /** A name that cannot be resolved now keeps the addresses it had. */
-  private List<String> addresses(String name, String port) {
-    String key = name + ":" + port;
+  private List<String> targetsIn(String file) {
+    return orLast(
+        file,
+        () -> {
+          try (Stream<String> lines = Files.lines(Path.of(file.substring(FILE.length())))) {
+            List<String> listed =
+                lines
+                    .map(String::strip)
+                    .filter(line -> !line.isEmpty() && !line.startsWith("#"))
+                    .toList();
+            for (String target : listed) {
+              if (isFile(target)) {
+                throw GuildhallException.invalidArgument("it names a file, " + target);
+              }
+              check(target);
+            }
+            return listed;
+          } catch (UncheckedIOException e) {
+            throw e.getCause();
+          }
+        });
+  }
+
+  private List<String> addresses(String target) {
+    Matcher dns = DNS.matcher(target);
+    return dns.matches()
+        ? orLast(
+            target,
+            () ->
+                Arrays.stream(InetAddress.getAllByName(dns.group(1)))
+                    .map(address -> literal(address) + ":" + dns.group(2))
+                    .toList())
+        : List.of(target);
+  }
+
+  private interface LookUp {
+    List<String> get() throws IOException;
+  }
+
+  /** What cannot be looked up now keeps what it was. */
+  private List<String> orLast(String target, LookUp lookUp) {
     try {
-      List<String> found =
-          Arrays.stream(InetAddress.getAllByName(name))
-              .map(address -> literal(address) + ":" + port)
-              .toList();
-      lastAddresses.put(key, found);
-      return found;
-    } catch (UnknownHostException e) {
-      log.warn("dns:///{} cannot be resolved now: {}", key, e.getMessage());
-      return lastAddresses.getOrDefault(key, List.of());
+      List<String> answer = lookUp.get();
+      lastAnswers.put(target, answer);
+      return answer;
+    } catch (IOException | GuildhallException e) {
+      log.warn("{} cannot be looked up now: {}", target, e.toString());
+      return lastAnswers.getOrDefault(target, List.of());
     }
   }
 

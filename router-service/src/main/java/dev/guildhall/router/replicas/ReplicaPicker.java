@@ -9,8 +9,8 @@ import java.util.concurrent.ThreadLocalRandom;
  * outstanding, those counted that this request has just given out. Used by one thread.
  */
 public final class ReplicaPicker {
-  /** More than any replica has outstanding, so that silent ones come last. */
-  private static final long ROWS_OF_SILENCE = 1L << 40;
+  /** More than any replica has outstanding, so that those to avoid come last. */
+  private static final long ROWS_TO_AVOID = 1L << 40;
 
   private final LayerHosts hosts;
   private final List<Replica> chosen = new ArrayList<>();
@@ -61,7 +61,7 @@ public final class ReplicaPicker {
     int number = chosen.indexOf(replica);
     return replica.stream().outstandingRows()
         + (number < 0 ? 0 : rowsGiven.get(number))
-        + (replica.stream().silent() ? ROWS_OF_SILENCE : 0);
+        + (replica.isAvoided() ? ROWS_TO_AVOID : 0);
   }
 
   private int numberOf(Replica replica) {

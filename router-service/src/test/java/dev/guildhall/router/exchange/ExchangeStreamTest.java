@@ -127,16 +127,23 @@ class ExchangeStreamTest {
   }
 
   @Test
-  void answersToNobodyAreIgnored() throws Exception {
+  void anAnswerToNobodyEndsTheStream() throws Exception {
+    Reply inFlight = new Reply();
+    send(inFlight, 1);
     replica.answer(answer(77, 1, 2, 3));
-    Reply reply = new Reply();
-    long id = send(reply, 1);
+    assertFails(inFlight, ErrorCode.UNAVAILABLE, "which is not in flight");
+  }
+
+  @Test
+  void aSecondAnswerEndsTheStream() throws Exception {
+    Reply answered = new Reply();
+    long id = send(answered, 1);
     replica.answer(answer(id, 5));
+    await(answered);
+    Reply inFlight = new Reply();
+    send(inFlight, 1);
     replica.answer(answer(id, 6));
-    assertEquals(ByteString.copyFrom(new byte[] {5}), await(reply));
-    Reply next = new Reply();
-    replica.answer(answer(send(next, 1), 7));
-    await(next);
+    assertFails(inFlight, ErrorCode.UNAVAILABLE, "which is not in flight");
   }
 
   @Test

@@ -15,6 +15,7 @@ import dev.guildhall.router.gate.UsedTokens;
 import dev.guildhall.router.projection.Projection;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.LayerHosts;
+import dev.guildhall.router.replicas.Outliers;
 import dev.guildhall.router.replicas.RetryBudget;
 import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.Buffers;
@@ -104,6 +105,7 @@ class ForwardCallTest {
         new Failover(
             () -> new RoutingTable(0, Map.of(NO_HOSTS.layer(), NO_HOSTS)),
             new RetryBudget(0, 0),
+            new Outliers(new SimpleMeterRegistry()),
             timer,
             new SimpleMeterRegistry()),
         executor,

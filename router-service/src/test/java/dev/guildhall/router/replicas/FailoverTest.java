@@ -132,9 +132,35 @@ class FailoverTest {
         Optional.of(busy), failover.next(LAYER, BOTH, ROWS, Set.of(dead), ErrorCode.UNAVAILABLE));
   }
 
+  @Test
+  void avoidsReplicasThatFailAgainAndAgain() throws Exception {
+    Replica dead = replicas.open("dead", 0);
+    Replica failing = replicas.open("failing", 0);
+    Replica busy = replicas.open("busy", 10);
+    List<Replica> all = List.of(dead, failing, busy);
+    Failover failover = failover(10 * ROWS, all, all);
+    for (int i = 0; i < 5; i++) {
+      failover.failed(failing, ErrorCode.INTERNAL);
+    }
+    assertEquals(
+        1,
+        registry
+            .get(MetricNames.REPLICA_EJECTIONS)
+            .tags("replica", "failing", "reason", "failures")
+            .counter()
+            .count());
+    assertEquals(
+        Optional.of(busy), failover.next(LAYER, BOTH, ROWS, Set.of(dead), ErrorCode.UNAVAILABLE));
+    assertEquals(
+        Optional.of(failing),
+        failover.next(LAYER, BOTH, ROWS, Set.of(dead, busy), ErrorCode.UNAVAILABLE),
+        "an ejected replica is better than none");
+  }
+
   private Failover failover(int reserve, List<Replica> ofFirst, List<Replica> ofSecond) {
     LayerHosts hosts = new LayerHosts(LAYER, List.of(ofFirst, ofSecond));
     RoutingTable table = new RoutingTable(1, Map.of(LAYER, hosts));
-    return new Failover(() -> table, new RetryBudget(0, reserve), timer, registry);
+    return new Failover(
+        () -> table, new RetryBudget(0, reserve), new Outliers(registry), timer, registry);
   }
 }

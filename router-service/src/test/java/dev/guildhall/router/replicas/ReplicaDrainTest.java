@@ -20,6 +20,7 @@ import io.grpc.Server;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
 import io.grpc.protobuf.services.HealthStatusManager;
 import io.grpc.stub.StreamObserver;
+import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.util.List;
@@ -45,7 +46,10 @@ class ReplicaDrainTest {
   private final BlockingQueue<RoutingTable> tables = new LinkedBlockingQueue<>();
   private final ReplicaDirectory directory =
       new ReplicaDirectory(
-          Map.of(LAYER, LayerConfig.of(layer())), transport::channel, transport.timer());
+          Map.of(LAYER, LayerConfig.of(layer())),
+          transport::channel,
+          transport.timer(),
+          new Outliers(new SimpleMeterRegistry()));
   private Server server;
 
   @BeforeEach

@@ -58,7 +58,8 @@ final class SilentReplicas implements AutoCloseable {
           }
         });
     ExchangeStream stream = opened.get(30, TimeUnit.SECONDS);
-    Replica replica = new Replica(name, DescribeResponse.getDefaultInstance(), stream);
+    Replica replica =
+        new Replica(DescribeResponse.getDefaultInstance(), stream, new TrackRecord(name));
     if (outstandingRows > 0) {
       send(replica, outstandingRows);
     }
