@@ -70,6 +70,13 @@ final class InferCommand implements Callable<Integer> {
   private @Nullable Long seed;
 
   @Option(
+      names = "--missing-experts",
+      paramLabel = "fail|drop",
+      description =
+          "What to do when no replica hosts an expert that is needed. Default: as the layer says.")
+  private @Nullable MissingExpertsPolicy missingExperts;
+
+  @Option(
       names = "--timeout-seconds",
       defaultValue = "60",
       paramLabel = "N",
@@ -101,6 +108,9 @@ final class InferCommand implements Callable<Integer> {
         ForwardRequest.newBuilder().setLayer(layer).setTraining(training);
     if (seed != null) {
       request.setSeed(seed);
+    }
+    if (missingExperts != null) {
+      request.setMissingExperts(missingExperts.proto());
     }
     StoredTensor used = file.tensors().get("used_token");
     for (long i = 0; used != null && i < used.elements(); i++) {
@@ -155,6 +165,11 @@ final class InferCommand implements Callable<Integer> {
     System.out.println(
         "l_aux %.6f, capacity %d, routes dropped %d"
             .formatted(response.getLAux(), response.getCapacity(), response.getDroppedRoutes()));
+    if (response.getLostRoutes() > 0) {
+      System.out.println(
+          "routes lost %d: no replica hosts experts %s"
+              .formatted(response.getLostRoutes(), response.getLostExpertsList()));
+    }
     Results.tokensPerExpert(response).forEach(System.out::println);
   }
 }

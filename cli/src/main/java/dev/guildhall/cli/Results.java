@@ -22,6 +22,12 @@ final class Results {
     object.add("exp_counts", counts);
     object.addProperty("capacity", response.getCapacity());
     object.addProperty("dropped_routes", response.getDroppedRoutes());
+    if (response.getLostRoutes() > 0) {
+      object.addProperty("lost_routes", response.getLostRoutes());
+      JsonArray lost = new JsonArray();
+      response.getLostExpertsList().forEach(lost::add);
+      object.add("lost_experts", lost);
+    }
     return object;
   }
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.gate.Jitter;
@@ -118,6 +119,7 @@ class DeepSpeedGoldenTest {
         golden.training(),
         golden.usedTokens(),
         golden.noise(),
+        MissingExperts.FAIL,
         System.nanoTime() + TimeUnit.SECONDS.toNanos(30));
   }
 

@@ -16,7 +16,10 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 
-/** An expert service that hosts a whole layer and answers no batch before it is told to. */
+/**
+ * An expert service that hosts a layer, or some of its experts, and answers no batch before it is
+ * told to.
+ */
 final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implements AutoCloseable {
   private final DescribeResponse description;
   private final Recorded<ExchangeRequest> received = new Recorded<>();
@@ -24,6 +27,12 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
   private final Server server;
 
   SilentExperts(Transport transport, String layer, int hiddenSize, int experts) throws IOException {
+    this(transport, layer, hiddenSize, experts, IntStream.range(0, experts).boxed().toList());
+  }
+
+  SilentExperts(
+      Transport transport, String layer, int hiddenSize, int experts, List<Integer> hosted)
+      throws IOException {
     description =
         DescribeResponse.newBuilder()
             .setDevice("cpu")
@@ -32,7 +41,7 @@ final class SilentExperts extends ExpertServiceGrpc.ExpertServiceImplBase implem
                     .setName(layer)
                     .setHiddenSize(hiddenSize)
                     .setNumExperts(experts)
-                    .addAllExperts(IntStream.range(0, experts).boxed().toList()))
+                    .addAllExperts(hosted))
             .build();
     server = transport.server(0).addService(this).build().start();
   }

@@ -17,6 +17,9 @@ public final class MetricNames {
   /** Router, counter, by layer: routes dropped by capacity. */
   public static final String DROPPED_ROUTES = "guildhall.routes.dropped";
 
+  /** Router, counter, by layer: routes dropped because nobody hosted their expert. */
+  public static final String LOST_ROUTES = "guildhall.routes.lost";
+
   /** Router, timer, by layer: from the first batch sent to the last one received. */
   public static final String FAN_OUT_DURATION = "guildhall.fanout.duration";
 

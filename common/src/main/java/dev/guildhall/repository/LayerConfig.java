@@ -35,7 +35,8 @@ public record LayerConfig(
     boolean enableExpertTensorParallelism,
     boolean top2SecondExpertSampling,
     ExpertArchitecture expert,
-    WeightNames weights) {
+    WeightNames weights,
+    MissingExperts missingExperts) {
 
   public LayerConfig {
     check(hiddenSize >= 1, "hidden_size", hiddenSize, "a whole number from 1");
@@ -73,7 +74,8 @@ public record LayerConfig(
         proto.getEnableExpertTensorParallelism(),
         !proto.hasTop22NdExpertSampling() || proto.getTop22NdExpertSampling(),
         expert(proto),
-        weights(proto));
+        weights(proto),
+        missingExperts(proto.getMissingExperts()));
   }
 
   /** Index under which the residual MLP is hosted and exchanged: one past the last expert. */
@@ -92,6 +94,14 @@ public record LayerConfig(
       case "Jitter" -> NoisyGatePolicy.JITTER;
       case "RSample" -> NoisyGatePolicy.RSAMPLE;
       default -> throw wrong("noisy_gate_policy", name, "\"None\", \"Jitter\" or \"RSample\"");
+    };
+  }
+
+  private static MissingExperts missingExperts(String name) {
+    return switch (name) {
+      case "", "fail" -> MissingExperts.FAIL;
+      case "drop" -> MissingExperts.DROP;
+      default -> throw wrong("missing_experts", name, "\"fail\" or \"drop\"");
     };
   }
 

@@ -48,6 +48,7 @@ class LayerConfigTest {
     assertEquals(4, config.minCapacity());
     assertFalse(config.useResidual());
     assertEquals(NoisyGatePolicy.NONE, config.noisyGatePolicy());
+    assertEquals(MissingExperts.FAIL, config.missingExperts());
     assertTrue(config.dropTokens());
     assertTrue(config.useRts());
     assertFalse(config.useTutel());
@@ -78,6 +79,7 @@ class LayerConfigTest {
                 .setMinCapacity(0)
                 .setUseResidual(true)
                 .setNoisyGatePolicy("RSample")
+                .setMissingExperts("drop")
                 .setDropTokens(false)
                 .setUseRts(false)
                 .setUseTutel(true)
@@ -110,7 +112,8 @@ class LayerConfigTest {
             true,
             false,
             new ExpertArchitecture.Mlp(Activation.SILU, "up", "down"),
-            new WeightNames(List.of("a.safetensors", "b.safetensors"), "g", "c", "e{expert}", "r")),
+            new WeightNames(List.of("a.safetensors", "b.safetensors"), "g", "c", "e{expert}", "r"),
+            MissingExperts.DROP),
         config);
     assertEquals(8, config.residualExpert());
     assertEquals(9, config.hostedExperts());
@@ -198,6 +201,7 @@ class LayerConfigTest {
             "noisy_gate_policy",
             "jitter",
             "\"None\", \"Jitter\" or \"RSample\""),
+        wrong(right().setMissingExperts("DROP"), "missing_experts", "DROP", "\"fail\" or \"drop\""),
         wrong(
             right().setMlp(MlpExpert.newBuilder().setActivation("ReLU")),
             "mlp.activation",

@@ -6,6 +6,8 @@ import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.Routes;
+import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.ServedLayer;
@@ -45,12 +47,14 @@ final class ForwardTranslator {
     ServedLayer layer;
     DType dtype;
     int tokens;
+    MissingExperts missingExperts;
     try {
       layer = layers.layer(header.getLayer());
       dtype = WireFloats.dtype(header.getDtype());
       tokens = tokens(header, layer.config().hiddenSize());
       checkBytes(request.payload(), (long) tokens * layer.config().hiddenSize(), dtype);
       checkUsedToken(header, tokens);
+      missingExperts = missingExperts(header, layer.config());
     } catch (RuntimeException e) {
       request.close();
       throw e;
@@ -70,6 +74,7 @@ final class ForwardTranslator {
         usedTokens(header),
         new SeededNoise(
             header.hasSeed() ? header.getSeed() : ThreadLocalRandom.current().nextLong()),
+        missingExperts,
         deadlineNanos);
   }
 
@@ -83,7 +88,9 @@ final class ForwardTranslator {
             .addAllShape(request.getShapeList())
             .setLAux(routing.lAux())
             .setCapacity(routing.capacity())
-            .setDroppedRoutes(routing.droppedRoutes());
+            .setDroppedRoutes(routing.droppedRoutes())
+            .setLostRoutes(result.lost().count())
+            .addAllLostExperts(result.lost().experts());
     for (long count : routing.expCounts()) {
       header.addExpCounts(count);
     }
@@ -153,6 +160,18 @@ final class ForwardTranslator {
       used[i] = header.getUsedToken(i);
     }
     return UsedTokens.of(used);
+  }
+
+  private static MissingExperts missingExperts(ForwardRequest header, LayerConfig config) {
+    return switch (header.getMissingExperts()) {
+      case MISSING_EXPERTS_UNSPECIFIED -> config.missingExperts();
+      case MISSING_EXPERTS_FAIL -> MissingExperts.FAIL;
+      case MISSING_EXPERTS_DROP -> MissingExperts.DROP;
+      case UNRECOGNIZED ->
+          throw invalidArgument(
+              "missing_experts is %d; allowed are 0 (as the layer says), 1 (fail) and 2 (drop)"
+                  .formatted(header.getMissingExpertsValue()));
+    };
   }
 
   private static void checkFinite(ByteBuf fp32) {

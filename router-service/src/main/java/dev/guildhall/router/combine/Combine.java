@@ -72,7 +72,7 @@ public final class Combine {
    * Writes the output. A token without routes gets zeros.
    *
    * @param blocks one a batch, in the plan's order: [batch.rows, hiddenSize] fp32, native byte
-   *     order
+   *     order; not read where no row of the plan is in it
    * @param output [tokens, hiddenSize] fp32
    */
   public void sum(MemorySegment[] blocks, MemorySegment output) {

@@ -33,6 +33,22 @@ public record DispatchPlan(
     return tokenOfRow.length;
   }
 
+  /**
+   * The plan without the rows of some batches, whose routes have {@link #NO_ROW} then. The batches
+   * stay, so that rows keep their numbers.
+   *
+   * @param lost [batches]
+   */
+  public DispatchPlan without(boolean[] lost) {
+    int[] rowOfRoute = this.rowOfRoute.clone();
+    for (int route = 0; route < rowOfRoute.length; route++) {
+      if (rowOfRoute[route] != NO_ROW && lost[batchOfRow(rowOfRoute[route])]) {
+        rowOfRoute[route] = NO_ROW;
+      }
+    }
+    return new DispatchPlan(tokens, k, batches, tokenOfRow, rowOfRoute, rowOfResidual);
+  }
+
   /** Index of the batch that holds a row. */
   public int batchOfRow(int row) {
     int low = 0;

@@ -45,8 +45,8 @@ final class BatchCall {
     /** Asks for {@link #send} to be called again, where the hidden states may be read. */
     void repeat(BatchCall call, Replica replica);
 
-    /** No replica did it. */
-    void failed(Throwable failure);
+    /** No replica did it, or none could be asked. */
+    void failed(int batchIndex, Throwable failure);
   }
 
   private record Sent(Replica replica, long batchId, long atNanos) {
@@ -221,7 +221,7 @@ final class BatchCall {
         return;
       }
     }
-    owner.failed(failure);
+    owner.failed(index, failure);
   }
 
   private void attemptFailed(Replica replica, GuildhallException failure) {
@@ -240,7 +240,7 @@ final class BatchCall {
     if (next.isPresent()) {
       owner.repeat(this, next.get());
     } else {
-      owner.failed(forCaller(failure));
+      owner.failed(index, forCaller(failure));
     }
   }
 

@@ -5,6 +5,7 @@ import static java.util.Objects.requireNonNull;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.combine.Combine;
 import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.Dispatch;
@@ -38,8 +39,14 @@ import org.jspecify.annotations.Nullable;
 final class ForwardCall implements BatchCall.Owner {
   private static final int FLOAT_BYTES = Float.BYTES;
 
-  /** What the gate decided and dispatch made of it. */
-  private record Routed(Logits logits, Routing routing, DispatchPlan plan, long atNanos) {}
+  /**
+   * What the gate decided and dispatch made of it.
+   *
+   * @param chosen by the gate
+   * @param routing of it, what has a host
+   */
+  private record Routed(
+      Logits logits, Routing chosen, Routing routing, DispatchPlan plan, long atNanos) {}
 
   private final ForwardJob job;
   private final LayerHosts hosts;
@@ -52,6 +59,7 @@ final class ForwardCall implements BatchCall.Owner {
   private List<BatchCall> calls = List.of();
   private @Nullable Routed routed;
   private @Nullable ByteBuf[] blocks = new ByteBuf[0];
+  private boolean[] lost = new boolean[0];
   private int blocksMissing;
   private boolean ended;
 
@@ -123,6 +131,7 @@ final class ForwardCall implements BatchCall.Owner {
       calls = starting;
       blocksMissing = batches.size();
       blocks = new ByteBuf[blocksMissing];
+      lost = new boolean[blocksMissing];
     }
     if (batches.isEmpty()) {
       combine(routed);
@@ -136,14 +145,28 @@ final class ForwardCall implements BatchCall.Owner {
   private Routed route(MemorySegment hiddenStates, ReplicaPicker picker) {
     LayerConfig config = job.layer().config();
     Logits logits = project(hiddenStates);
-    Routing routing =
+    Routing chosen =
         job.layer()
             .gate()
             .route(logits.gate(), job.tokens(), job.training(), job.usedTokens(), job.noise());
+    Routing routing = hosted(chosen);
     DispatchPlan plan =
         Dispatch.plan(
             routing, config.useResidual(), settings.maxRows(config.hiddenSize()), picker::choose);
-    return new Routed(logits, routing, plan, System.nanoTime());
+    return new Routed(logits, chosen, routing, plan, System.nanoTime());
+  }
+
+  /** The routes whose experts have a host, if the others are to be dropped. */
+  private Routing hosted(Routing chosen) {
+    List<Integer> missing = hosts.withoutHost();
+    if (missing.isEmpty() || job.missingExperts() == MissingExperts.FAIL) {
+      return chosen;
+    }
+    boolean[] lost = new boolean[chosen.expert().length];
+    for (int i = 0; i < lost.length; i++) {
+      lost[i] = missing.contains(chosen.expert()[i]);
+    }
+    return job.layer().gate().without(chosen, lost);
   }
 
   private Logits project(MemorySegment hiddenStates) {
@@ -164,14 +187,50 @@ final class ForwardCall implements BatchCall.Owner {
 
   @Override
   public void answered(int batchIndex, ByteBuf rows) {
-    Routed last;
     synchronized (lock) {
       if (ended) {
         rows.release();
         return;
       }
       blocks[batchIndex] = rows;
-      if (--blocksMissing > 0) {
+    }
+    batchDone();
+  }
+
+  @Override
+  public void failed(int batchIndex, Throwable failure) {
+    if (!mayLose(batchIndex, failure)) {
+      failed(failure);
+      return;
+    }
+    synchronized (lock) {
+      lost[batchIndex] = true;
+    }
+    batchDone();
+  }
+
+  /** Whether the request goes on without a batch: its experts' last host is gone. */
+  private boolean mayLose(int batchIndex, Throwable failure) {
+    return job.missingExperts() == MissingExperts.DROP
+        && failure instanceof GuildhallException known
+        && known.code() == ErrorCode.UNAVAILABLE
+        && !hasResidual(batchIndex);
+  }
+
+  private boolean hasResidual(int batchIndex) {
+    Routed routed;
+    synchronized (lock) {
+      routed = requireNonNull(this.routed);
+    }
+    int residual = job.layer().config().residualExpert();
+    return Arrays.stream(routed.plan().batches().get(batchIndex).experts())
+        .anyMatch(expert -> expert == residual);
+  }
+
+  private void batchDone() {
+    Routed last;
+    synchronized (lock) {
+      if (ended || --blocksMissing > 0) {
         return;
       }
       last = requireNonNull(routed);
@@ -192,16 +251,36 @@ final class ForwardCall implements BatchCall.Owner {
       ended = true; // From here on this thread alone holds the buffers.
     }
     long fanOutNanos = System.nanoTime() - routed.atNanos();
+    Routed left = withoutLost(routed);
     ByteBuf output;
     try {
-      output = sum(routed);
+      output = sum(left);
     } catch (RuntimeException | OutOfMemoryError e) {
       releaseBuffers();
       listener.failed(e);
       return;
     }
     releaseBuffers();
-    listener.succeeded(new ForwardResult(routed.routing(), fanOutNanos, output));
+    listener.succeeded(
+        new ForwardResult(
+            left.routing(),
+            LostRoutes.between(left.chosen(), left.routing()),
+            fanOutNanos,
+            output));
+  }
+
+  /** What is left when batches were lost on the way. */
+  private Routed withoutLost(Routed routed) {
+    if (Arrays.stream(blocks).allMatch(Objects::nonNull)) {
+      return routed;
+    }
+    DispatchPlan plan = routed.plan().without(lost);
+    boolean[] lostRoutes = new boolean[plan.rowOfRoute().length];
+    for (int i = 0; i < lostRoutes.length; i++) {
+      lostRoutes[i] = plan.rowOfRoute()[i] == DispatchPlan.NO_ROW;
+    }
+    Routing routing = job.layer().gate().without(routed.routing(), lostRoutes);
+    return new Routed(routed.logits(), routed.chosen(), routing, plan, routed.atNanos());
   }
 
   /** The layer's output, [tokens, H] fp32, owned by the caller. */
@@ -217,7 +296,7 @@ final class ForwardCall implements BatchCall.Owner {
             : Combine.of(routed.plan(), routed.routing().weight(), config.hiddenSize());
     MemorySegment[] segments =
         Arrays.stream(blocks)
-            .map(block -> Buffers.segment(requireNonNull(block)))
+            .map(block -> block == null ? MemorySegment.NULL : Buffers.segment(block))
             .toArray(MemorySegment[]::new);
     ByteBuf output =
         Buffers.allocate(Math.multiplyExact(job.tokens(), config.hiddenSize() * FLOAT_BYTES));
@@ -231,8 +310,7 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   /** Ends the call with a failure, unless it has ended already. */
-  @Override
-  public void failed(Throwable failure) {
+  void failed(Throwable failure) {
     List<BatchCall> toCancel;
     synchronized (lock) {
       if (ended) {

@@ -1,5 +1,6 @@
 package dev.guildhall.router.forward;
 
+import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.gate.NoiseSource;
 import dev.guildhall.router.gate.UsedTokens;
 import io.netty.buffer.ByteBuf;
@@ -9,6 +10,7 @@ import io.netty.buffer.ByteBuf;
  *
  * @param hiddenStates [tokens, H] fp32; ownership goes with the job
  * @param training training mode: its capacity factor, and the gate's noise
+ * @param missingExperts what to do when nobody hosts an expert that is needed
  * @param deadlineNanos on the clock of {@link System#nanoTime}
  */
 public record ForwardJob(
@@ -18,4 +20,5 @@ public record ForwardJob(
     boolean training,
     UsedTokens usedTokens,
     NoiseSource noise,
+    MissingExperts missingExperts,
     long deadlineNanos) {}

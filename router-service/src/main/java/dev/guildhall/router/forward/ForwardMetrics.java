@@ -3,7 +3,6 @@ package dev.guildhall.router.forward;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.metrics.MetricNames;
-import dev.guildhall.router.gate.Routing;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.Timer;
@@ -27,7 +26,12 @@ public final class ForwardMetrics {
   }
 
   private record LayerMeters(
-      Timer duration, Timer fanOut, Counter tokens, Counter dropped, List<Counter> routes) {}
+      Timer duration,
+      Timer fanOut,
+      Counter tokens,
+      Counter dropped,
+      Counter lost,
+      List<Counter> routes) {}
 
   /** Passes on to the listener and counts what it hears. */
   ForwardListener observe(ServedLayer layer, int tokens, ForwardListener listener) {
@@ -39,7 +43,7 @@ public final class ForwardMetrics {
         meters.duration.record(System.nanoTime() - startNanos, TimeUnit.NANOSECONDS);
         meters.fanOut.record(result.fanOutNanos(), TimeUnit.NANOSECONDS);
         meters.tokens.increment(tokens);
-        count(meters, result.routing());
+        count(meters, result);
         requests(layer.name(), OK).increment();
         listener.succeeded(result);
       }
@@ -61,9 +65,11 @@ public final class ForwardMetrics {
     };
   }
 
-  private static void count(LayerMeters meters, Routing routing) {
-    meters.dropped.increment(routing.droppedRoutes());
-    long[] counts = routing.expCounts();
+  private static void count(LayerMeters meters, ForwardResult result) {
+    int lost = result.lost().count();
+    meters.dropped.increment((double) result.routing().droppedRoutes() - lost);
+    meters.lost.increment(lost);
+    long[] counts = result.routing().expCounts();
     for (int expert = 0; expert < counts.length; expert++) {
       if (counts[expert] > 0) {
         meters.routes.get(expert).increment((double) counts[expert]);
@@ -90,6 +96,7 @@ public final class ForwardMetrics {
         timer(MetricNames.FAN_OUT_DURATION, name),
         registry.counter(MetricNames.TOKENS, LAYER, name),
         registry.counter(MetricNames.DROPPED_ROUTES, LAYER, name),
+        registry.counter(MetricNames.LOST_ROUTES, LAYER, name),
         IntStream.range(0, layer.config().numExperts())
             .mapToObj(expert ->
                 registry.counter(

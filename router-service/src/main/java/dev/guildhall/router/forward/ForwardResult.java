@@ -6,7 +6,8 @@ import io.netty.buffer.ByteBuf;
 /**
  * What a layer answers.
  *
+ * @param lost of the routes that the gate chose
  * @param fanOutNanos from the first batch sent to the last one back
  * @param output [tokens, H] fp32; ownership goes with the result
  */
-public record ForwardResult(Routing routing, long fanOutNanos, ByteBuf output) {}
+public record ForwardResult(Routing routing, LostRoutes lost, long fanOutNanos, ByteBuf output) {}

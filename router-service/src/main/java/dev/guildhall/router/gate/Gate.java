@@ -111,6 +111,44 @@ public final class Gate {
         weight[i] = 0;
       }
     }
+    normalise(weight, tokens);
+    return weight;
+  }
+
+  /**
+   * A decision without some of its routes, which count as dropped: where weights are normalised,
+   * those of a token's other routes are normalised again.
+   *
+   * @param lost [k, tokens] row-major; routes that are not there may be marked too
+   */
+  public Routing without(Routing routing, boolean[] lost) {
+    int[] expert = routing.expert().clone();
+    int[] slot = routing.slot().clone();
+    float[] weight = routing.weight().clone();
+    int dropped = routing.droppedRoutes();
+    for (int i = 0; i < expert.length; i++) {
+      if (lost[i] && expert[i] != Routing.NO_EXPERT) {
+        expert[i] = Routing.NO_EXPERT;
+        slot[i] = 0;
+        weight[i] = 0;
+        dropped++;
+      }
+    }
+    normalise(weight, routing.tokens());
+    return new Routing(
+        routing.tokens(),
+        experts,
+        k,
+        expert,
+        slot,
+        weight,
+        routing.capacity(),
+        routing.lAux(),
+        routing.expCounts(),
+        dropped);
+  }
+
+  private void normalise(float[] weight, int tokens) {
     for (int t = 0; k > 1 && t < tokens; t++) {
       float sum = 0;
       for (int i = t; i < weight.length; i += tokens) {
@@ -121,7 +159,6 @@ public final class Gate {
         weight[i] /= divisor;
       }
     }
-    return weight;
   }
 
   private static int dropped(long[] expCounts, int capacity) {

@@ -10,13 +10,13 @@ import static java.util.Objects.requireNonNull;
  * @param experts E
  * @param k choices a token has
  * @param expert [k, tokens] row-major: choice j of token t stands at j * tokens + t; -1: no route,
- *     because it was dropped by capacity or the token is not used
+ *     because it was dropped or the token is not used
  * @param slot [k, tokens] the route's place among those that its expert takes; 0 without a route
  * @param weight [k, tokens] combine weight; 0 without a route
  * @param capacity most routes that an expert takes
  * @param lAux load-balancing loss
  * @param expCounts [E] routes chosen, before capacity drops
- * @param droppedRoutes routes dropped by capacity
+ * @param droppedRoutes routes dropped, by capacity or by {@link Gate#without}
  */
 public record Routing(
     int tokens,

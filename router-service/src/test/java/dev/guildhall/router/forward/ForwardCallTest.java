@@ -9,6 +9,7 @@ import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
@@ -97,6 +98,7 @@ class ForwardCallTest {
             false,
             UsedTokens.ALL,
             new SeededNoise(1),
+            MissingExperts.FAIL,
             System.nanoTime() + TimeUnit.MINUTES.toNanos(1));
     return new ForwardCall(
         job,

@@ -3,6 +3,7 @@ package dev.guildhall.router.gate;
 import dev.guildhall.repository.Activation;
 import dev.guildhall.repository.ExpertArchitecture;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.repository.NoisyGatePolicy;
 import dev.guildhall.repository.WeightNames;
 import java.util.List;
@@ -92,7 +93,8 @@ final class Layers {
         false,
         top2SecondExpertSampling,
         new ExpertArchitecture.Mlp(Activation.RELU, "fc1", "fc2"),
-        new WeightNames(List.of("model.safetensors"), "gate", "coefficient", "experts", "mlp"));
+        new WeightNames(List.of("model.safetensors"), "gate", "coefficient", "experts", "mlp"),
+        MissingExperts.FAIL);
   }
 
   Gate gate() {
