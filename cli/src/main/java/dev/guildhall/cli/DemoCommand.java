@@ -64,8 +64,7 @@ final class DemoCommand implements Callable<Integer> {
         Stream.iterate(0, rank -> rank + 1)
             .limit(EP_SIZE)
             .map(rank ->
-                new ExpertOptions(
-                    "rank-" + rank, new ExpertParallel(rank, EP_SIZE), Device.CPU, 1, 65_536))
+                ExpertOptions.of("rank-" + rank, new ExpertParallel(rank, EP_SIZE), Device.CPU, 1))
             .toList();
     try (Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
         Metrics metrics = new Metrics(0);

@@ -76,7 +76,8 @@ final class ExpertCommand implements Callable<Integer> {
             new ExpertParallel(epRank, epSize),
             Device.parse(flags.device),
             flags.workers,
-            flags.maxQueuedRows);
+            flags.maxQueuedRows,
+            flags.maxQueuedBytes);
     LayerRepository layers = LayerRepository.open(repository);
     try (Transport transport = new Transport(Servers.ioThreads(), MAX_MESSAGE_BYTES);
         Metrics metrics = new Metrics(metricsPort);

@@ -24,4 +24,13 @@ final class ExpertFlags {
       description =
           "Rows that may wait; beyond them batches are refused. Default: ${DEFAULT-VALUE}.")
   int maxQueuedRows;
+
+  @Option(
+      names = "--max-queued-bytes",
+      defaultValue = "1073741824",
+      paramLabel = "N",
+      description =
+          "What waiting rows and their results may occupy; beyond it batches are refused."
+              + " Default: ${DEFAULT-VALUE}.")
+  long maxQueuedBytes;
 }

@@ -59,6 +59,7 @@ final class ServeCommand implements Callable<Integer> {
         ExpertParallel.WHOLE,
         Device.parse(experts.device),
         Math.max(1, experts.workers / replicas),
-        experts.maxQueuedRows);
+        experts.maxQueuedRows,
+        experts.maxQueuedBytes);
   }
 }

@@ -26,7 +26,7 @@ record ExpertFleet(List<ExpertServer> servers) implements AutoCloseable {
     for (ExpertParallel slice : slices) {
       servers.add(
           ExpertServer.start(
-              new ExpertOptions("slice-" + servers.size(), slice, Device.CPU, 1, 1 << 16),
+              ExpertOptions.of("slice-" + servers.size(), slice, Device.CPU, 1),
               repository,
               transport.server(0),
               registry));

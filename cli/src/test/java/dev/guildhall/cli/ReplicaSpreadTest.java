@@ -60,7 +60,7 @@ class ReplicaSpreadTest {
     Replica() throws IOException {
       server =
           ExpertServer.start(
-              new ExpertOptions("replica", ExpertParallel.WHOLE, Device.CPU, 1, 1 << 16),
+              ExpertOptions.of("replica", ExpertParallel.WHOLE, Device.CPU, 1),
               repository,
               transport.server(0),
               registry);

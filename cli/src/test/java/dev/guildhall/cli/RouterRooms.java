@@ -4,7 +4,6 @@ import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerWeights;
-import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
@@ -57,7 +56,7 @@ final class RouterRooms implements AutoCloseable {
     this.forward =
         new LayerForward(
             directory::table,
-            new TokenBudget(1 << 20),
+            1 << 20,
             new ExchangeSettings(1 << 20, DType.FP32),
             new Failover(
                 directory::table, new RetryBudget(0.2, 10), outliers, transport.timer(), registry),

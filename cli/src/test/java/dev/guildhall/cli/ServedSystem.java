@@ -43,7 +43,7 @@ final class ServedSystem implements AutoCloseable {
     EmbeddedSystem system =
         EmbeddedSystem.start(
             repository,
-            List.of(new ExpertOptions("all", ExpertParallel.WHOLE, Device.CPU, 2, 1 << 16)),
+            List.of(ExpertOptions.of("all", ExpertParallel.WHOLE, Device.CPU, 2)),
             ServedSystem::options,
             transport,
             metrics.registry());

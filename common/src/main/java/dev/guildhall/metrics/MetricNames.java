@@ -35,6 +35,9 @@ public final class MetricNames {
   /** Router, gauge: tokens in flight. */
   public static final String TOKENS_IN_FLIGHT = "guildhall.tokens.in.flight";
 
+  /** Router, gauge: tokens that may be in flight, by how long the experts' queues are. */
+  public static final String TOKENS_ALLOWED = "guildhall.tokens.allowed";
+
   /** Router, gauge: replicas connected. */
   public static final String REPLICAS = "guildhall.replicas";
 

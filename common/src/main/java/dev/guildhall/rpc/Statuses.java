@@ -1,9 +1,18 @@
 package dev.guildhall.rpc;
 
+import static java.util.Objects.requireNonNull;
+
+import com.google.protobuf.Any;
+import com.google.protobuf.util.Durations;
+import com.google.rpc.RetryInfo;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.Error;
+import io.grpc.Metadata;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
+import java.util.concurrent.ThreadLocalRandom;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -12,6 +21,15 @@ public final class Statuses {
   private static final Logger log = LoggerFactory.getLogger(Statuses.class);
 
   private static final int MAX_DESCRIPTION = 1024;
+
+  /** Queues are about so long; spread out, so that the refused do not come back together. */
+  private static final int LEAST_RETRY_MILLIS = 100;
+
+  private static final int MOST_RETRY_MILLIS = 300;
+
+  /** What a gRPC client's own retry policy heeds. */
+  private static final Metadata.Key<String> RETRY_PUSHBACK =
+      Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER);
 
   private Statuses() {}
 
@@ -33,6 +51,33 @@ public final class Statuses {
     return Status.INTERNAL.withDescription("unexpected failure: " + failure);
   }
 
+  /**
+   * What ends a call: the status and, where a bound was reached, when to try again, as {@code
+   * google.rpc.RetryInfo} and in the form that gRPC's own retry heeds.
+   */
+  public static StatusRuntimeException toCallFailure(Throwable failure) {
+    Status status = toStatus(failure);
+    if (status.getCode() != Status.Code.RESOURCE_EXHAUSTED) {
+      return status.asRuntimeException();
+    }
+    int millis = retryMillis();
+    RetryInfo retry = RetryInfo.newBuilder().setRetryDelay(Durations.fromMillis(millis)).build();
+    StatusRuntimeException detailed =
+        StatusProto.toStatusRuntimeException(
+            com.google.rpc.Status.newBuilder()
+                .setCode(status.getCode().value())
+                .setMessage(String.valueOf(status.getDescription()))
+                .addDetails(Any.pack(retry))
+                .build());
+    Metadata trailers = requireNonNull(detailed.getTrailers());
+    trailers.put(RETRY_PUSHBACK, Integer.toString(millis));
+    return status.asRuntimeException(trailers);
+  }
+
+  private static int retryMillis() {
+    return ThreadLocalRandom.current().nextInt(LEAST_RETRY_MILLIS, MOST_RETRY_MILLIS);
+  }
+
   /** A status travels in headers, which peers limit to 8 KiB; a message may quote its input. */
   private static String shortened(String message) {
     return message.length() <= MAX_DESCRIPTION
@@ -47,6 +92,7 @@ public final class Statuses {
     return Error.newBuilder()
         .setCode(status.getCode().value())
         .setMessage(message == null ? "" : message)
+        .setRetryAfterMs(status.getCode() == Status.Code.RESOURCE_EXHAUSTED ? retryMillis() : 0)
         .build();
   }
 

@@ -3,6 +3,7 @@ package dev.guildhall.rpc;
 import com.google.protobuf.MessageLite;
 import io.grpc.stub.CallStreamObserver;
 import java.util.ArrayDeque;
+import java.util.function.IntConsumer;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -19,7 +20,7 @@ public final class TensorWriter<H extends MessageLite> {
   private static final Logger log = LoggerFactory.getLogger(TensorWriter.class);
 
   private final CallStreamObserver<TensorMessage<H>> stream;
-  private final Runnable written;
+  private final IntConsumer written;
 
   // Guarded by this object's lock.
   private final ArrayDeque<TensorMessage<H>> waiting = new ArrayDeque<>();
@@ -28,9 +29,10 @@ public final class TensorWriter<H extends MessageLite> {
   private boolean closed;
 
   /**
-   * @param written called after each message that gRPC has taken, by whichever thread wrote it
+   * @param written told the payload's bytes of each message that gRPC has taken, by whichever
+   *     thread wrote it
    */
-  public TensorWriter(CallStreamObserver<TensorMessage<H>> stream, Runnable written) {
+  public TensorWriter(CallStreamObserver<TensorMessage<H>> stream, IntConsumer written) {
     this.stream = stream;
     this.written = written;
   }
@@ -58,6 +60,7 @@ public final class TensorWriter<H extends MessageLite> {
   }
 
   private void send(TensorMessage<H> message) {
+    int bytes = message.payload().readableBytes();
     try (message) {
       stream.onNext(message);
     } catch (RuntimeException | OutOfMemoryError e) {
@@ -70,7 +73,7 @@ public final class TensorWriter<H extends MessageLite> {
         writing = false;
       }
     }
-    written.run();
+    written.accept(bytes);
   }
 
   /**

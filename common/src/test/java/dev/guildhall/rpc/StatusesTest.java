@@ -1,11 +1,18 @@
 package dev.guildhall.rpc;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.protobuf.util.Durations;
+import com.google.rpc.RetryInfo;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.Error;
+import io.grpc.Metadata;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -45,6 +52,30 @@ class StatusesTest {
     Status status = Statuses.toStatus(new OutOfMemoryError("direct buffers"));
     assertEquals(Status.Code.RESOURCE_EXHAUSTED, status.getCode());
     assertEquals("no memory for the message now: direct buffers", status.getDescription());
+  }
+
+  @Test
+  void saysWhenToTryAgainWhereABoundIsReached() throws Exception {
+    GuildhallException full = new GuildhallException(ErrorCode.RESOURCE_EXHAUSTED, "full");
+    StatusRuntimeException failure = Statuses.toCallFailure(full);
+    assertEquals(Status.Code.RESOURCE_EXHAUSTED, failure.getStatus().getCode());
+    assertEquals("full", failure.getStatus().getDescription());
+    RetryInfo retry = StatusProto.fromThrowable(failure).getDetails(0).unpack(RetryInfo.class);
+    long millis = Durations.toMillis(retry.getRetryDelay());
+    assertTrue(millis >= 100 && millis < 300, "after " + millis + " ms");
+    assertEquals(
+        Long.toString(millis),
+        failure
+            .getTrailers()
+            .get(Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER)));
+    assertTrue(Statuses.toError(full).getRetryAfterMs() >= 100);
+  }
+
+  @Test
+  void saysNothingOfTryingAgainElsewhere() {
+    GuildhallException wrong = GuildhallException.invalidArgument("k is 9");
+    assertNull(Statuses.toCallFailure(wrong).getTrailers());
+    assertEquals(0, Statuses.toError(wrong).getRetryAfterMs());
   }
 
   @Test

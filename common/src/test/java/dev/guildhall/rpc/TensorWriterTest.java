@@ -21,7 +21,7 @@ class TensorWriterTest {
   private final FakeStream stream = new FakeStream();
   private final AtomicInteger written = new AtomicInteger();
   private final TensorWriter<ExchangeResponse> writer =
-      new TensorWriter<>(stream, written::incrementAndGet);
+      new TensorWriter<>(stream, bytes -> written.incrementAndGet());
 
   @AfterEach
   void close() {

@@ -47,6 +47,7 @@ public final class ExpertServer implements AutoCloseable {
         ComputePool.builder()
             .workers(options.workers())
             .maxQueuedRows(options.maxQueuedRows())
+            .maxQueuedBytes(options.maxQueuedBytes())
             .listener(new ExpertMetrics(registry))
             .start();
     try {

@@ -2,7 +2,6 @@ package dev.guildhall.router;
 
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
-import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
@@ -96,11 +95,10 @@ public final class RouterServer implements AutoCloseable {
     ReplicaDiscovery discovery =
         new ReplicaDiscovery(options.experts(), options.lookupInterval(), directory::targets);
     closing.push(discovery::close);
-    TokenBudget budget = new TokenBudget(options.maxTokensInFlight());
     LayerForward forward =
         new LayerForward(
             directory::table,
-            budget,
+            options.maxTokensInFlight(),
             options.exchange(),
             new Failover(
                 directory::table,
@@ -117,7 +115,7 @@ public final class RouterServer implements AutoCloseable {
     closing.push(server::close);
     closing.push(endpoint::drain);
     closing.push(() -> server.serving(false));
-    bindGauges(registry, budget, directory);
+    bindGauges(registry, forward, directory);
     Readiness readiness = new Readiness(server);
     directory.onChange(readiness::update);
     discovery.start();
@@ -125,8 +123,11 @@ public final class RouterServer implements AutoCloseable {
   }
 
   private static void bindGauges(
-      MeterRegistry registry, TokenBudget budget, ReplicaDirectory directory) {
-    Gauge.builder(MetricNames.TOKENS_IN_FLIGHT, budget, TokenBudget::inFlight).register(registry);
+      MeterRegistry registry, LayerForward forward, ReplicaDirectory directory) {
+    Gauge.builder(MetricNames.TOKENS_IN_FLIGHT, forward, LayerForward::tokensInFlight)
+        .register(registry);
+    Gauge.builder(MetricNames.TOKENS_ALLOWED, forward, LayerForward::tokensAllowed)
+        .register(registry);
     Gauge.builder(MetricNames.REPLICAS, directory, ReplicaDirectory::connected).register(registry);
     directory
         .table()

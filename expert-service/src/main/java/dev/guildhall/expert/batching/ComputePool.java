@@ -32,7 +32,13 @@ public final class ComputePool implements AutoCloseable {
 
   private ComputePool(Builder builder) {
     BlockRunner runner = new BlockRunner(builder.listener, builder.clock);
-    queue = new WorkQueue(builder.blockSize, builder.workers, builder.maxQueuedRows, builder.clock);
+    queue =
+        new WorkQueue(
+            builder.blockSize,
+            builder.workers,
+            builder.maxQueuedRows,
+            builder.maxQueuedBytes,
+            builder.clock);
     inline = new InlineCompute(queue, runner, builder.clock);
     closeTimeout = builder.closeTimeout;
     threads =
@@ -132,6 +138,7 @@ public final class ComputePool implements AutoCloseable {
   public static final class Builder {
     private int workers = Runtime.getRuntime().availableProcessors();
     private int maxQueuedRows = 16_384;
+    private long maxQueuedBytes = 1L << 30;
     private Duration closeTimeout = Duration.ofSeconds(10);
     private LongSupplier clock = System::nanoTime;
     private BatchingListener listener = BatchingListener.NONE;
@@ -150,6 +157,13 @@ public final class ComputePool implements AutoCloseable {
     public Builder maxQueuedRows(int rows) {
       check(rows >= 1, "queued rows", rows);
       maxQueuedRows = rows;
+      return this;
+    }
+
+    /** What waiting rows and the room for their results may occupy; by default 1 GiB. */
+    public Builder maxQueuedBytes(long bytes) {
+      check(bytes >= 1, "queued bytes", bytes);
+      maxQueuedBytes = bytes;
       return this;
     }
 
@@ -189,7 +203,7 @@ public final class ComputePool implements AutoCloseable {
       return new ComputePool(this);
     }
 
-    private static void check(boolean right, String name, int value) {
+    private static void check(boolean right, String name, long value) {
       if (!right) {
         throw GuildhallException.invalidArgument(name + " " + value + " is too small");
       }

@@ -21,6 +21,9 @@ public final class RowBatch {
   /** Deadline of a batch that may take forever. */
   public static final long NO_DEADLINE = Long.MAX_VALUE;
 
+  /** Of one element: its place in the rows and in their results. */
+  static final int BYTES_BOTH_WAYS = 2 * Float.BYTES;
+
   private static final Logger log = LoggerFactory.getLogger(RowBatch.class);
 
   /**
@@ -46,8 +49,11 @@ public final class RowBatch {
   private final AtomicInteger rowsLeft;
   private final AtomicReference<@Nullable GuildhallException> failure = new AtomicReference<>();
 
-  /** Guarded by the pool's lock. */
+  // Guarded by the pool's lock.
   private boolean submitted;
+  private boolean begun;
+
+  private volatile long queueNanos;
 
   /**
    * Describes a batch.
@@ -121,6 +127,24 @@ public final class RowBatch {
       throw new IllegalStateException("a batch is submitted once");
     }
     submitted = true;
+  }
+
+  /** How long it waited until a worker began with it; 0 before that. */
+  public long queueNanos() {
+    return queueNanos;
+  }
+
+  /** A worker has taken rows that waited so long. To be called with the pool's lock held. */
+  void taken(long waitedNanos) {
+    if (!begun) {
+      begun = true;
+      queueNanos = waitedNanos;
+    }
+  }
+
+  /** What it occupies until it is done: the rows and the room for their results. */
+  long bytes() {
+    return in.byteSize() + out.byteSize();
   }
 
   List<Segment> segments() {

@@ -25,15 +25,18 @@ final class WorkQueue {
   private final BlockSize blockSize;
   private final int workers;
   private final int maxRows;
+  private final long maxBytes;
   private final LongSupplier clock;
   private int queuedRows;
+  private long queuedBytes;
   private int idleWorkers;
   private boolean closed;
 
-  WorkQueue(BlockSize blockSize, int workers, int maxRows, LongSupplier clock) {
+  WorkQueue(BlockSize blockSize, int workers, int maxRows, long maxBytes, LongSupplier clock) {
     this.blockSize = blockSize;
     this.workers = workers;
     this.maxRows = maxRows;
+    this.maxBytes = maxBytes;
     this.clock = clock;
   }
 
@@ -61,6 +64,7 @@ final class WorkQueue {
         firstRow += segment.rows();
       }
       queuedRows += batch.rows();
+      queuedBytes += batch.bytes();
     } finally {
       lock.unlock();
     }
@@ -80,6 +84,12 @@ final class WorkQueue {
           ErrorCode.RESOURCE_EXHAUSTED,
           "%d rows are queued and %d more were sent; the limit is %d"
               .formatted(queuedRows, batch.rows(), maxRows));
+    }
+    if (queuedBytes > 0 && queuedBytes > maxBytes - batch.bytes()) {
+      throw new GuildhallException(
+          ErrorCode.RESOURCE_EXHAUSTED,
+          "%d bytes are queued and %d more were sent; the limit is %d"
+              .formatted(queuedBytes, batch.bytes(), maxBytes));
     }
     for (RowBatch.Segment segment : batch.segments()) {
       if (!segment.expert().isOwnedBy(this)) {
@@ -118,7 +128,9 @@ final class WorkQueue {
     block.start(expert, now);
     long before = expert.rows();
     expert.take(blockSize.rows(before, queuedRows, workers), now, block);
-    queuedRows -= (int) (before - expert.rows());
+    long taken = before - expert.rows();
+    queuedRows -= (int) taken;
+    queuedBytes -= taken * RowBatch.BYTES_BOTH_WAYS * expert.hiddenSize();
     if (expert.rows() > 0) {
       ready.addLast(expert);
       // Submitting woke one worker for this expert; the rest of it is for another.
@@ -141,6 +153,7 @@ final class WorkQueue {
       ready.forEach(expert -> expert.takeAll(left));
       ready.clear();
       queuedRows = 0;
+      queuedBytes = 0;
       work.signalAll();
       return left;
     } finally {

@@ -1,6 +1,7 @@
 package dev.guildhall.expert.exchange;
 
 import static dev.guildhall.error.GuildhallException.invalidArgument;
+import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.expert.batching.BatchCompletion;
@@ -9,6 +10,7 @@ import dev.guildhall.expert.batching.RowBatch;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.rpc.Buffers;
+import dev.guildhall.rpc.InboundWindow;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorWriter;
@@ -24,23 +26,28 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One router's exchange stream: batches go to the compute pool as they come, and back by id as they
  * finish.
  *
  * <p>Requests come on the stream's event loop, completions on the pool's workers. No more than
- * {@link #MAX_IN_FLIGHT} batches are read before the answers to earlier ones are taken.
+ * {@link #MAX_IN_FLIGHT} batches, or {@link #MAX_IN_FLIGHT_BYTES}, are read before the answers to
+ * earlier ones are taken.
  */
 final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequest>> {
   private static final int MAX_IN_FLIGHT = 1024;
+
+  /** As many as keep a network busy for some 50 ms at 10 Gbit/s. */
+  private static final long MAX_IN_FLIGHT_BYTES = 64 << 20;
 
   /** What a longer timeout, up to the largest uint64, counts as. */
   private static final long LONGEST_TIMEOUT_US = TimeUnit.HOURS.toMicros(1);
 
   private final HostedExperts experts;
   private final ComputePool pool;
-  private final ServerCallStreamObserver<TensorMessage<ExchangeResponse>> responses;
+  private final InboundWindow window;
   private final TensorWriter<ExchangeResponse> writer;
   private final Map<Long, RowBatch> inFlight = new ConcurrentHashMap<>();
 
@@ -53,26 +60,27 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
       ServerCallStreamObserver<TensorMessage<ExchangeResponse>> responses) {
     this.experts = experts;
     this.pool = pool;
-    this.responses = responses;
-    this.writer = new TensorWriter<>(responses, () -> responses.request(1));
+    this.window = new InboundWindow(responses, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES);
+    this.writer = new TensorWriter<>(responses, window::taken);
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
     responses.setOnCancelHandler(this::cancelAll);
     // gRPC itself closes a stream that brings what cannot be parsed, without a cancel.
     responses.setOnCloseHandler(this::cancelAll);
-    responses.request(MAX_IN_FLIGHT);
+    window.open();
   }
 
   @Override
   public void onNext(TensorMessage<ExchangeRequest> request) {
     long batchId = request.header().getBatchId();
+    window.arrived(request.payload().readableBytes());
     if (request.header().getCancel()) {
       request.close();
       RowBatch batch = inFlight.get(batchId);
       if (batch != null) {
         batch.cancel();
       }
-      responses.request(1);
+      window.taken(0);
       return;
     }
     open.incrementAndGet();
@@ -132,11 +140,6 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     return System.nanoTime() + TimeUnit.MICROSECONDS.toNanos(timeoutUs);
   }
 
-  private void answer(TensorMessage<ExchangeResponse> response) {
-    writer.write(response);
-    closeOne();
-  }
-
   private void closeOne() {
     if (open.decrementAndGet() == 0) {
       writer.complete();
@@ -161,11 +164,14 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   /** Owns a batch's memory until the batch has ended: the rows as sent, and then fp32 both ways. */
   private final class Completion implements BatchCompletion {
     private final ExchangeRequest header;
+    private final int requestBytes;
     private ByteBuf in;
     private ByteBuf out = Unpooled.EMPTY_BUFFER;
+    private @Nullable RowBatch batch;
 
     Completion(TensorMessage<ExchangeRequest> request) {
       header = request.header();
+      requestBytes = request.payload().readableBytes();
       in = request.takePayload();
     }
 
@@ -177,7 +183,10 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
       in = Unpooled.EMPTY_BUFFER; // The conversion takes it over, whether it succeeds or not.
       in = WireFloats.toFp32(sent, dtype);
       out = Buffers.allocate(in.readableBytes());
-      return new RowBatch(segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, this);
+      RowBatch created =
+          new RowBatch(segments, Buffers.segment(in), Buffers.segment(out), deadlineNanos, this);
+      batch = created;
+      return created;
     }
 
     @Override
@@ -188,6 +197,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
           ExchangeResponse.newBuilder()
               .setBatchId(header.getBatchId())
               .setDtype(header.getDtype())
+              .setQueueUs(TimeUnit.NANOSECONDS.toMicros(requireNonNull(batch).queueNanos()))
               .build();
       ByteBuf rows;
       try {
@@ -219,6 +229,12 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
               .setError(Statuses.toError(failure))
               .build();
       answer(new TensorMessage<>(response, Unpooled.EMPTY_BUFFER));
+    }
+
+    private void answer(TensorMessage<ExchangeResponse> response) {
+      window.answered(requestBytes, response.payload().readableBytes());
+      writer.write(response);
+      closeOne();
     }
   }
 }

@@ -3,13 +3,28 @@ package dev.guildhall.router.admission;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 
 /** Bounds the tokens in flight in a router. Thread-safe. */
 public final class TokenBudget {
-  private final long limit;
+  private final long most;
+  private final LongSupplier limit;
   private final AtomicLong inFlight = new AtomicLong();
 
-  public TokenBudget(long limit) {
+  /** A budget of so many tokens. */
+  public TokenBudget(long most) {
+    this(most, () -> most);
+  }
+
+  /**
+   * A budget that changes.
+   *
+   * @param most tokens, whatever the limit says
+   * @param limit of the moment; a request may pass it if the ones before it have not, so that large
+   *     requests get in as small ones do
+   */
+  public TokenBudget(long most, LongSupplier limit) {
+    this.most = most;
     this.limit = limit;
   }
 
@@ -24,12 +39,13 @@ public final class TokenBudget {
    *     INVALID_ARGUMENT for a request that never fits
    */
   public void acquire(long tokens) {
-    if (tokens > limit) {
+    if (tokens > most) {
       throw GuildhallException.invalidArgument(
-          "the request has %d tokens; allowed are up to %d".formatted(tokens, limit));
+          "the request has %d tokens; allowed are up to %d".formatted(tokens, most));
     }
+    long allowed = limit.getAsLong();
     long before = inFlight.get();
-    while (before + tokens <= limit) {
+    while (tokens == 0 || (before < allowed && before + tokens <= most)) {
       long witness = inFlight.compareAndExchange(before, before + tokens);
       if (witness == before) {
         return;
@@ -39,7 +55,7 @@ public final class TokenBudget {
     throw new GuildhallException(
         ErrorCode.RESOURCE_EXHAUSTED,
         "%d tokens are in flight and the request has %d; allowed are %d at once, try again later"
-            .formatted(before, tokens, limit));
+            .formatted(before, tokens, allowed));
   }
 
   public void release(long tokens) {

@@ -8,6 +8,7 @@ import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
+import dev.guildhall.rpc.InboundWindow;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorWriter;
@@ -25,15 +26,20 @@ import java.util.function.Consumer;
  * One {@code ForwardStream} call: requests start as they come and are answered as they finish.
  *
  * <p>Requests come on the stream's event loop; answers come on any thread. No more than {@link
- * #MAX_IN_FLIGHT} requests are read before the answers to earlier ones are taken. When the router
- * drains, requests in progress are answered and the stream ends; what comes later is refused.
+ * #MAX_IN_FLIGHT} requests, or {@link #MAX_IN_FLIGHT_BYTES}, are read before the answers to earlier
+ * ones are taken. When the router drains, requests in progress are answered and the stream ends;
+ * what comes later is refused.
  */
 final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest>> {
   private static final int MAX_IN_FLIGHT = 256;
 
+  /** A few large requests, or all the small ones. */
+  private static final long MAX_IN_FLIGHT_BYTES = 64 << 20;
+
   private final ForwardTranslator translator;
   private final LayerForward forward;
   private final Duration defaultTimeout;
+  private final InboundWindow window;
   private final TensorWriter<ForwardResponse> writer;
   private final Map<Object, Runnable> cancels = new ConcurrentHashMap<>();
 
@@ -52,7 +58,8 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     this.translator = translator;
     this.forward = forward;
     this.defaultTimeout = defaultTimeout;
-    this.writer = new TensorWriter<>(responses, () -> responses.request(1));
+    this.window = new InboundWindow(responses, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES);
+    this.writer = new TensorWriter<>(responses, window::taken);
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
     Runnable end =
@@ -63,18 +70,20 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     responses.setOnCancelHandler(end);
     // gRPC itself closes a stream that brings what cannot be parsed, without a cancel.
     responses.setOnCloseHandler(end);
-    responses.request(MAX_IN_FLIGHT);
+    window.open();
   }
 
   @Override
   public void onNext(TensorMessage<ForwardRequest> request) {
     open.incrementAndGet();
+    int bytes = request.payload().readableBytes();
+    window.arrived(bytes);
     ForwardRequest header = request.header();
     long timeoutNanos =
         header.getTimeoutMs() == 0
             ? defaultTimeout.toNanos()
             : Duration.ofMillis(Integer.toUnsignedLong(header.getTimeoutMs())).toNanos();
-    Answer answer = new Answer(header);
+    Answer answer = new Answer(header, bytes);
     if (lastTaken.get()) {
       request.close();
       answer.failed(new GuildhallException(ErrorCode.UNAVAILABLE, "the router is shutting down"));
@@ -90,11 +99,6 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     CancelSwitch cancel = new CancelSwitch();
     cancels.put(answer, cancel);
     cancel.set(forward.start(job, answer));
-  }
-
-  private void answered(TensorMessage<ForwardResponse> response) {
-    writer.write(response);
-    closeOne();
   }
 
   private void closeOne() {
@@ -127,9 +131,11 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
 
   private final class Answer implements ForwardListener {
     private final ForwardRequest request;
+    private final int requestBytes;
 
-    Answer(ForwardRequest request) {
+    Answer(ForwardRequest request, int requestBytes) {
       this.request = request;
+      this.requestBytes = requestBytes;
     }
 
     @Override
@@ -141,19 +147,24 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
         failed(e);
         return;
       }
-      cancels.remove(this);
       answered(response);
     }
 
     @Override
     public void failed(Throwable failure) {
-      cancels.remove(this);
       ForwardResponse response =
           ForwardResponse.newBuilder()
               .setId(request.getId())
               .setError(Statuses.toError(failure))
               .build();
       answered(new TensorMessage<>(response, Unpooled.EMPTY_BUFFER));
+    }
+
+    private void answered(TensorMessage<ForwardResponse> response) {
+      cancels.remove(this);
+      window.answered(requestBytes, response.payload().readableBytes());
+      writer.write(response);
+      closeOne();
     }
   }
 }

@@ -100,7 +100,7 @@ public final class MoeLayerEndpoint implements BindableService {
     try {
       job = translator.toJob(request, deadlineNanos());
     } catch (RuntimeException | OutOfMemoryError e) {
-      responses.onError(Statuses.toStatus(e).asRuntimeException());
+      responses.onError(Statuses.toCallFailure(e));
       return;
     }
     // Set before the start: an answer may come at once, and its stream must know who is gone.
@@ -143,7 +143,7 @@ public final class MoeLayerEndpoint implements BindableService {
     try {
       response = method.apply(request);
     } catch (RuntimeException e) {
-      responses.onError(Statuses.toStatus(e).asRuntimeException());
+      responses.onError(Statuses.toCallFailure(e));
       return;
     }
     responses.onNext(response);
@@ -207,7 +207,7 @@ public final class MoeLayerEndpoint implements BindableService {
 
     @Override
     public void failed(Throwable failure) {
-      responses.onError(Statuses.toStatus(failure).asRuntimeException());
+      responses.onError(Statuses.toCallFailure(failure));
     }
   }
 }

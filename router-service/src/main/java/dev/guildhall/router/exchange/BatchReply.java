@@ -12,8 +12,9 @@ public interface BatchReply {
    * The batch is done.
    *
    * @param rows [rows, H] in the batch's order; ownership is transferred
+   * @param queueNanos how long it waited at the replica before a worker began with it
    */
-  void succeeded(ByteBuf rows);
+  void succeeded(ByteBuf rows, long queueNanos);
 
   /** The batch has no answer. */
   void failed(GuildhallException failure);

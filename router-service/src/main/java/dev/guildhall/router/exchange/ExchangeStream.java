@@ -68,7 +68,7 @@ public final class ExchangeStream {
       String replica, ClientCallStreamObserver<TensorMessage<ExchangeRequest>> call) {
     this.replica = replica;
     this.call = call;
-    this.writer = new TensorWriter<>(call, () -> {});
+    this.writer = new TensorWriter<>(call, bytes -> {});
   }
 
   /**
@@ -178,7 +178,8 @@ public final class ExchangeStream {
       response.close();
       batch.reply.failed(wrongSize(response.payload().readableBytes(), batch.expectedBytes));
     } else {
-      batch.reply.succeeded(response.takePayload());
+      batch.reply.succeeded(
+          response.takePayload(), TimeUnit.MICROSECONDS.toNanos(response.header().getQueueUs()));
     }
     completeIfIdle();
   }

@@ -39,8 +39,9 @@ final class BatchCall {
      * The batch is done.
      *
      * @param rows [batch.rows, H] fp32; ownership is transferred
+     * @param queueNanos how long it waited for a worker
      */
-    void answered(int batchIndex, ByteBuf rows);
+    void answered(int batchIndex, ByteBuf rows, long queueNanos);
 
     /** Asks for {@link #send} to be called again, where the hidden states may be read. */
     void repeat(BatchCall call, Replica replica);
@@ -281,7 +282,7 @@ final class BatchCall {
     }
 
     @Override
-    public void succeeded(ByteBuf rows) {
+    public void succeeded(ByteBuf rows, long queueNanos) {
       ByteBuf fp32;
       try {
         fp32 = WireFloats.toFp32(rows, settings.wireDtype());
@@ -306,7 +307,7 @@ final class BatchCall {
         return;
       }
       tellTimes(alone, underWay.get());
-      owner.answered(index, fp32);
+      owner.answered(index, fp32, queueNanos);
     }
 
     private void tellTimes(boolean alone, List<Sent> underWay) {

@@ -61,6 +61,7 @@ final class ForwardCall implements BatchCall.Owner {
   private @Nullable ByteBuf[] blocks = new ByteBuf[0];
   private boolean[] lost = new boolean[0];
   private int blocksMissing;
+  private long longestQueueNanos;
   private boolean ended;
 
   /**
@@ -186,13 +187,14 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   @Override
-  public void answered(int batchIndex, ByteBuf rows) {
+  public void answered(int batchIndex, ByteBuf rows, long queueNanos) {
     synchronized (lock) {
       if (ended) {
         rows.release();
         return;
       }
       blocks[batchIndex] = rows;
+      longestQueueNanos = Math.max(longestQueueNanos, queueNanos);
     }
     batchDone();
   }
@@ -266,6 +268,7 @@ final class ForwardCall implements BatchCall.Owner {
             left.routing(),
             LostRoutes.between(left.chosen(), left.routing()),
             fanOutNanos,
+            longestQueueNanos,
             output));
   }
 

@@ -8,6 +8,8 @@ import io.netty.buffer.ByteBuf;
  *
  * @param lost of the routes that the gate chose
  * @param fanOutNanos from the first batch sent to the last one back
+ * @param queueNanos the longest that a batch waited for a worker
  * @param output [tokens, H] fp32; ownership goes with the result
  */
-public record ForwardResult(Routing routing, LostRoutes lost, long fanOutNanos, ByteBuf output) {}
+public record ForwardResult(
+    Routing routing, LostRoutes lost, long fanOutNanos, long queueNanos, ByteBuf output) {}

@@ -2,6 +2,7 @@ package dev.guildhall.router.forward;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.router.admission.AdaptiveLimit;
 import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;
@@ -21,6 +22,7 @@ public final class LayerForward {
   private static final int INLINE_BYTES = 64 << 10;
 
   private final Supplier<RoutingTable> routes;
+  private final AdaptiveLimit limit;
   private final TokenBudget budget;
   private final ExchangeSettings settings;
   private final Failover failover;
@@ -29,19 +31,22 @@ public final class LayerForward {
   private final ForwardMetrics metrics;
 
   /**
+   * @param maxTokensInFlight requests are refused beyond them, or sooner when the experts' queues
+   *     are long
    * @param timer runs deadlines
    * @param workers compute large requests, so that event loops stay free
    */
   public LayerForward(
       Supplier<RoutingTable> routes,
-      TokenBudget budget,
+      long maxTokensInFlight,
       ExchangeSettings settings,
       Failover failover,
       ScheduledExecutorService timer,
       Executor workers,
       ForwardMetrics metrics) {
     this.routes = routes;
-    this.budget = budget;
+    this.limit = new AdaptiveLimit(maxTokensInFlight, System.nanoTime());
+    this.budget = new TokenBudget(maxTokensInFlight, limit::tokens);
     this.settings = settings;
     this.failover = failover;
     this.timer = timer;
@@ -68,7 +73,7 @@ public final class LayerForward {
     }
     int bytes = job.hiddenStates().readableBytes();
     Executor executor = bytes <= INLINE_BYTES ? Runnable::run : workers;
-    Admitted admitted = new Admitted(job.tokens(), observed);
+    Admitted admitted = new Admitted(job, observed);
     ForwardCall call =
         new ForwardCall(job, routes.get().layer(layer), settings, failover, executor, admitted);
     admitted.deadline =
@@ -81,6 +86,16 @@ public final class LayerForward {
         call.failed(new GuildhallException(ErrorCode.CANCELLED, "the caller gave the request up"));
   }
 
+  /** Tokens of the requests that have been let in and not answered yet. */
+  public long tokensInFlight() {
+    return budget.inFlight();
+  }
+
+  /** Tokens that may be in flight now. */
+  public long tokensAllowed() {
+    return limit.tokens();
+  }
+
   private static GuildhallException deadlinePassed(String layer) {
     return new GuildhallException(
         ErrorCode.DEADLINE_EXCEEDED,
@@ -89,25 +104,44 @@ public final class LayerForward {
 
   /** Gives back what admission took, before the listener is told. */
   private final class Admitted implements ForwardListener {
-    private final int tokens;
+    private final ForwardJob job;
+    private final long startNanos = System.nanoTime();
     private final ForwardListener listener;
     private volatile @Nullable ScheduledFuture<?> deadline;
 
-    Admitted(int tokens, ForwardListener listener) {
-      this.tokens = tokens;
+    Admitted(ForwardJob job, ForwardListener listener) {
+      this.job = job;
       this.listener = listener;
     }
 
     @Override
     public void succeeded(ForwardResult result) {
+      long workNanos = Math.max(0, result.fanOutNanos() - result.queueNanos());
+      limit.answered(sample(), result.queueNanos(), workNanos, System.nanoTime());
       giveBack();
       listener.succeeded(result);
     }
 
     @Override
     public void failed(Throwable failure) {
+      if (failure instanceof GuildhallException known) {
+        learn(known.code());
+      }
       giveBack();
       listener.failed(failure);
+    }
+
+    private void learn(ErrorCode failure) {
+      if (failure == ErrorCode.DEADLINE_EXCEEDED) {
+        limit.expired(sample(), System.nanoTime());
+      } else if (failure == ErrorCode.RESOURCE_EXHAUSTED) {
+        limit.refused(sample(), System.nanoTime());
+      }
+    }
+
+    private AdaptiveLimit.Sample sample() {
+      return new AdaptiveLimit.Sample(
+          startNanos, job.deadlineNanos() - startNanos, budget.inFlight());
     }
 
     private void giveBack() {
@@ -115,7 +149,7 @@ public final class LayerForward {
       if (timeout != null) {
         timeout.cancel(false);
       }
-      budget.release(tokens);
+      budget.release(job.tokens());
     }
   }
 }

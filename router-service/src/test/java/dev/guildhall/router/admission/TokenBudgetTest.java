@@ -7,6 +7,7 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.Test;
 
 class TokenBudgetTest {
@@ -39,6 +40,18 @@ class TokenBudgetTest {
     assertEquals(ErrorCode.INVALID_ARGUMENT, e.code());
     assertEquals("the request has 11 tokens; allowed are up to 10", e.getMessage());
     assertEquals(0, budget.inFlight());
+  }
+
+  @Test
+  void aLimitThatMovesMayBePassedByOneRequest() {
+    AtomicLong limit = new AtomicLong(3);
+    TokenBudget moving = new TokenBudget(10, limit::get);
+    moving.acquire(2);
+    moving.acquire(8);
+    assertThrows(GuildhallException.class, () -> moving.acquire(1));
+    moving.release(8);
+    limit.set(2);
+    assertThrows(GuildhallException.class, () -> moving.acquire(1));
   }
 
   @Test

@@ -127,7 +127,7 @@ class ReplicaDrainTest {
     private final CompletableFuture<GuildhallException> failure = new CompletableFuture<>();
 
     @Override
-    public void succeeded(ByteBuf rows) {
+    public void succeeded(ByteBuf rows, long queueNanos) {
       bytes.complete(rows.readableBytes());
       rows.release();
     }

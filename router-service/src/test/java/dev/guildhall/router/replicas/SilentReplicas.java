@@ -93,7 +93,7 @@ final class SilentReplicas implements AutoCloseable {
 
   private static final class Unanswered implements BatchReply {
     @Override
-    public void succeeded(ByteBuf rows) {
+    public void succeeded(ByteBuf rows, long queueNanos) {
       rows.release();
     }
 
