@@ -31,6 +31,7 @@ class CommonArchitectureTest {
                 in("repository"),
                 in("onnx"),
                 in("rpc"),
+                in("admin"),
                 in("metrics"));
   }
 
@@ -74,6 +75,7 @@ class CommonArchitectureTest {
   void rpcAndMetricsKnowNoLayers() {
     dependsOnlyOn("rpc", "error", "proto", "tensor");
     dependsOnlyOn("metrics", "error");
+    dependsOnlyOn("admin", "repository", "rpc", "error", "proto");
   }
 
   @Test

@@ -22,18 +22,23 @@ final class LayerFiles {
    * @param json layer.json with hidden_size and num_experts, without the expert
    */
   static void mlp(Path repository, String name, String json) throws IOException {
+    mlp(repository, name, json, 0);
+  }
+
+  /** The same with other weights for each seed. */
+  static void mlp(Path repository, String name, String json, long seed) throws IOException {
     JsonObject config = JsonParser.parseString(json).getAsJsonObject();
     config.add("mlp", JsonParser.parseString("{\"activation\": \"gelu\"}"));
     int hidden = config.get("hidden_size").getAsInt();
     int experts = config.get("num_experts").getAsInt();
     Map<String, StoredTensor> tensors = new LinkedHashMap<>();
-    gate(tensors, experts, hidden);
+    gate(tensors, experts, hidden, seed);
     for (int expert = 0; expert < experts; expert++) {
       String prefix = "experts." + expert;
-      random(tensors, prefix + ".fc1.weight", FFN_SIZE, hidden);
-      random(tensors, prefix + ".fc1.bias", FFN_SIZE);
-      random(tensors, prefix + ".fc2.weight", hidden, FFN_SIZE);
-      random(tensors, prefix + ".fc2.bias", hidden);
+      random(tensors, seed, prefix + ".fc1.weight", FFN_SIZE, hidden);
+      random(tensors, seed, prefix + ".fc1.bias", FFN_SIZE);
+      random(tensors, seed, prefix + ".fc2.weight", hidden, FFN_SIZE);
+      random(tensors, seed, prefix + ".fc2.bias", hidden);
     }
     write(repository.resolve(name), config, tensors);
   }
@@ -43,24 +48,25 @@ final class LayerFiles {
     JsonObject config = JsonParser.parseString(json).getAsJsonObject();
     config.add("onnx", new JsonObject());
     Map<String, StoredTensor> tensors = new LinkedHashMap<>();
-    gate(tensors, config.get("num_experts").getAsInt(), config.get("hidden_size").getAsInt());
+    gate(tensors, config.get("num_experts").getAsInt(), config.get("hidden_size").getAsInt(), 0);
     Path folder = repository.resolve(name);
     write(folder, config, tensors);
     return folder;
   }
 
-  private static void gate(Map<String, StoredTensor> tensors, int experts, int hidden) {
-    random(tensors, "gate.wg.weight", experts, hidden);
+  private static void gate(Map<String, StoredTensor> tensors, int experts, int hidden, long seed) {
+    random(tensors, seed, "gate.wg.weight", experts, hidden);
   }
 
-  private static void random(Map<String, StoredTensor> tensors, String name, int... shape) {
+  private static void random(
+      Map<String, StoredTensor> tensors, long seed, String name, int... shape) {
     int elements = 1;
     long[] dimensions = new long[shape.length];
     for (int i = 0; i < shape.length; i++) {
       elements *= shape[i];
       dimensions[i] = shape[i];
     }
-    tensors.put(name, Tensors.fp32(Tensors.random(name.hashCode(), elements), dimensions));
+    tensors.put(name, Tensors.fp32(Tensors.random(seed + name.hashCode(), elements), dimensions));
   }
 
   private static void write(Path folder, JsonObject config, Map<String, StoredTensor> tensors)

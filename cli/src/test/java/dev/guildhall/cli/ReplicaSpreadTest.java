@@ -140,7 +140,7 @@ class ReplicaSpreadTest {
         Router router = new Router(one.target(), two.target())) {
       assertTrue(router.forwardMany(100).stream().noneMatch(ForwardResponse::hasError));
       Await.until("both have computed", () -> one.rows() > 0 && two.rows() > 0);
-      Await.until("all rows are counted", () -> one.rows() + two.rows() == 100 * 16);
+      Await.until("all rows are counted", () -> one.rows() + two.rows() >= 100 * 16);
     }
   }
 

@@ -1,9 +1,13 @@
 package dev.guildhall.cli;
 
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LayerWeights;
+import dev.guildhall.repository.Uses;
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
@@ -22,7 +26,6 @@ import dev.guildhall.tensor.DType;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
@@ -38,21 +41,19 @@ final class RouterRooms implements AutoCloseable {
 
   private RouterRooms(LayerWeights weights, Layer onDisk, Transport transport) {
     this.weights = weights;
+    Projection projection = new Projection(projectionTensors(weights, onDisk.config()));
     this.layer =
         new ServedLayer(
-            onDisk.name(),
+            new LayerVersion(onDisk.name(), ""),
             onDisk.proto(),
             onDisk.config(),
-            new Projection(projectionTensors(weights, onDisk.config())),
-            new Gate(onDisk.config()));
+            projection,
+            new Gate(onDisk.config()),
+            new Uses(projection::close));
     SimpleMeterRegistry registry = new SimpleMeterRegistry();
     Outliers outliers = new Outliers(registry);
-    this.directory =
-        new ReplicaDirectory(
-            Map.of(onDisk.name(), onDisk.config()),
-            transport::channel,
-            transport.timer(),
-            outliers);
+    this.directory = new ReplicaDirectory(transport::channel, transport.timer(), outliers);
+    directory.route(layer.version(), layer.config());
     this.forward =
         new LayerForward(
             directory::table,
@@ -89,11 +90,13 @@ final class RouterRooms implements AutoCloseable {
   /** Connects, and waits until every expert has a host. */
   void connect(List<String> targets) {
     directory.targets(new HashSet<>(targets));
-    Await.until("every expert has a host", () -> directory.table().complete());
+    Await.until(
+        "every expert has a host", () -> directory.table().layer(layer.version()).complete());
   }
 
   CompletableFuture<ForwardResult> start(ForwardJob job) {
     CompletableFuture<ForwardResult> answer = new CompletableFuture<>();
+    assertTrue(layer.uses().acquire());
     forward.start(
         job,
         new ForwardListener() {

@@ -18,6 +18,9 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.BiConsumer;
 import java.util.regex.Pattern;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -47,11 +50,10 @@ public record LayerRepository(Path folder, List<Layer> layers) {
    */
   public static LayerRepository open(Path folder) {
     if (!Files.isDirectory(folder)) {
-      throw new GuildhallException(
-          ErrorCode.NOT_FOUND, "the model repository %s is not a folder".formatted(folder));
+      throw notAFolder(folder);
     }
     List<Layer> layers =
-        configFiles(folder).stream()
+        configFiles(folder, LayerRepository::warn).stream()
             .sorted()
             .map(file -> read(folder, file))
             .sorted(Comparator.comparing(Layer::name))
@@ -66,10 +68,43 @@ public record LayerRepository(Path folder, List<Layer> layers) {
   }
 
   /**
+   * Reads one layer's configuration, but no weights.
+   *
+   * @throws GuildhallException NOT_FOUND if there is no such layer; INVALID_ARGUMENT as {@link
+   *     #open} says
+   */
+  static Layer layer(Path folder, String name) {
+    Path layer = folders(folder).get(name);
+    if (layer == null) {
+      throw new GuildhallException(
+          ErrorCode.NOT_FOUND,
+          "the model repository %s has no layer \"%s\"".formatted(folder, name));
+    }
+    return read(folder, layer.resolve(CONFIG_FILE));
+  }
+
+  /** The folders of the layers, by name; what has no layer's name is left out. */
+  static Map<String, Path> folders(Path repository) {
+    if (!Files.isDirectory(repository)) {
+      throw notAFolder(repository);
+    }
+    Map<String, Path> folders = new TreeMap<>();
+    for (Path file : configFiles(repository, (left, out) -> log.debug("{} is left out", left))) {
+      Path folder = requireNonNull(file.getParent());
+      try {
+        folders.put(name(repository.relativize(folder)), folder);
+      } catch (GuildhallException e) {
+        log.debug("{} is left out: {}", folder, e.getMessage());
+      }
+    }
+    return folders;
+  }
+
+  /**
    * Mounted volumes have symbolic links to follow, hidden folders with the same files again, and
    * folders like lost+found that only root may read.
    */
-  private static List<Path> configFiles(Path repository) {
+  private static List<Path> configFiles(Path repository, BiConsumer<Path, IOException> leftOut) {
     List<Path> found = new ArrayList<>();
     SimpleFileVisitor<Path> visitor =
         new SimpleFileVisitor<>() {
@@ -90,7 +125,7 @@ public record LayerRepository(Path folder, List<Layer> layers) {
 
           @Override
           public FileVisitResult visitFileFailed(Path file, IOException failure) {
-            log.warn("{} is left out of the model repository: {}", file, failure.toString());
+            leftOut.accept(file, failure);
             return FileVisitResult.CONTINUE;
           }
         };
@@ -134,6 +169,15 @@ public record LayerRepository(Path folder, List<Layer> layers) {
       }
     }
     return relative.toString().replace('\\', '/');
+  }
+
+  private static void warn(Path file, IOException failure) {
+    log.warn("{} is left out of the model repository: {}", file, failure.toString());
+  }
+
+  private static GuildhallException notAFolder(Path folder) {
+    return new GuildhallException(
+        ErrorCode.NOT_FOUND, "the model repository %s is not a folder".formatted(folder));
   }
 
   private static GuildhallException wrong(Path file, String what, Exception cause) {

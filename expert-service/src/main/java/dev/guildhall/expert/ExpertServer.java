@@ -2,8 +2,10 @@ package dev.guildhall.expert;
 
 import dev.guildhall.expert.batching.ComputePool;
 import dev.guildhall.expert.exchange.ExpertEndpoint;
+import dev.guildhall.expert.exchange.HostedExperts;
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.rpc.RpcServer;
 import io.grpc.ServerBuilder;
 import io.micrometer.core.instrument.Gauge;
@@ -17,13 +19,19 @@ import java.util.concurrent.atomic.AtomicBoolean;
 public final class ExpertServer implements AutoCloseable {
   private static final Duration GRACE = Duration.ofSeconds(10);
 
-  private final LoadedExperts experts;
+  private final LiveRepository<LoadedLayer> repository;
+  private final HostedExperts hosted;
   private final ComputePool pool;
   private final RpcServer server;
   private final AtomicBoolean closed = new AtomicBoolean();
 
-  private ExpertServer(LoadedExperts experts, ComputePool pool, RpcServer server) {
-    this.experts = experts;
+  private ExpertServer(
+      LiveRepository<LoadedLayer> repository,
+      HostedExperts hosted,
+      ComputePool pool,
+      RpcServer server) {
+    this.repository = repository;
+    this.hosted = hosted;
     this.pool = pool;
     this.server = server;
   }
@@ -42,7 +50,6 @@ public final class ExpertServer implements AutoCloseable {
       ServerBuilder<?> builder,
       MeterRegistry registry)
       throws IOException {
-    LoadedExperts experts = LoadedExperts.load(repository, options.slice(), options.device());
     ComputePool pool =
         ComputePool.builder()
             .workers(options.workers())
@@ -50,22 +57,29 @@ public final class ExpertServer implements AutoCloseable {
             .maxQueuedBytes(options.maxQueuedBytes())
             .listener(new ExpertMetrics(registry))
             .start();
+    HostedExperts hosted = new HostedExperts(options.device().toString());
+    LiveRepository<LoadedLayer> live =
+        new LiveRepository<>(
+            repository.folder(), new LayerHost(options.slice(), options.device(), pool, hosted));
     try {
-      RpcServer server =
-          RpcServer.start(
-              builder,
-              List.of(new ExpertEndpoint(experts.hostedBy(pool), pool, experts.describe())),
-              GRACE);
+      live.loadAll();
+      RpcServer server = RpcServer.start(builder, List.of(new ExpertEndpoint(hosted, pool)), GRACE);
       Gauge.builder(MetricNames.EXPERT_QUEUED_ROWS, pool, ComputePool::queuedRows)
           .tag("service", options.name())
           .register(registry);
       server.serving(true);
-      return new ExpertServer(experts, pool, server);
+      return new ExpertServer(live, hosted, pool, server);
     } catch (IOException | RuntimeException e) {
+      live.close();
       pool.close();
-      experts.close();
+      hosted.close();
       throw e;
     }
+  }
+
+  /** Changes what is hosted. */
+  public LiveRepository<LoadedLayer> repository() {
+    return repository;
   }
 
   public int port() {
@@ -78,8 +92,9 @@ public final class ExpertServer implements AutoCloseable {
     if (closed.getAndSet(true)) {
       return;
     }
+    repository.close();
     server.close();
     pool.close();
-    experts.close();
+    hosted.close();
   }
 }

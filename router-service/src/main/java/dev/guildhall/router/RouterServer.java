@@ -2,22 +2,29 @@ package dev.guildhall.router;
 
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
+import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.forward.ServedLayers;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.Outliers;
 import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.router.replicas.ReplicaDiscovery;
 import dev.guildhall.router.replicas.RetryBudget;
+import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
+import io.micrometer.core.instrument.MultiGauge;
+import io.micrometer.core.instrument.Tags;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayDeque;
+import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -37,13 +44,19 @@ public final class RouterServer implements AutoCloseable {
   private static final int RETRY_RESERVE_ROWS = 1 << 17;
 
   private final RpcServer server;
+  private final LiveRepository<ServedLayer> repository;
   private final ReplicaDirectory directory;
   private final Readiness readiness;
   private final Deque<Runnable> closing;
 
   private RouterServer(
-      RpcServer server, ReplicaDirectory directory, Readiness readiness, Deque<Runnable> closing) {
+      RpcServer server,
+      LiveRepository<ServedLayer> repository,
+      ReplicaDirectory directory,
+      Readiness readiness,
+      Deque<Runnable> closing) {
     this.server = server;
+    this.repository = repository;
     this.directory = directory;
     this.readiness = readiness;
     this.closing = closing;
@@ -81,17 +94,21 @@ public final class RouterServer implements AutoCloseable {
       MeterRegistry registry,
       Deque<Runnable> closing)
       throws IOException {
-    LoadedLayers layers = LoadedLayers.load(repository);
-    closing.push(layers::close);
     ExecutorService workers =
         Executors.newFixedThreadPool(
             Runtime.getRuntime().availableProcessors(),
             Thread.ofPlatform().daemon().name("guildhall-router-", 0).factory());
     closing.push(workers::shutdown);
     Outliers outliers = new Outliers(registry);
-    ReplicaDirectory directory =
-        new ReplicaDirectory(layers.configs(), channels, transport.timer(), outliers);
+    ReplicaDirectory directory = new ReplicaDirectory(channels, transport.timer(), outliers);
     closing.push(directory::close);
+    ServedLayers served = new ServedLayers();
+    closing.push(served::close);
+    LayerSwitch layers = new LayerSwitch(directory, served);
+    LiveRepository<ServedLayer> live = new LiveRepository<>(repository.folder(), layers);
+    closing.push(live::close);
+    live.loadAll();
+    layers.serveAll();
     ReplicaDiscovery discovery =
         new ReplicaDiscovery(options.experts(), options.lookupInterval(), directory::targets);
     closing.push(discovery::close);
@@ -110,16 +127,22 @@ public final class RouterServer implements AutoCloseable {
             workers,
             new ForwardMetrics(registry));
     MoeLayerEndpoint endpoint =
-        new MoeLayerEndpoint(layers.served(), forward, directory::table, options.defaultTimeout());
+        new MoeLayerEndpoint(served, forward, directory::table, options.defaultTimeout());
     RpcServer server = RpcServer.start(transport.server(options.port()), List.of(endpoint), GRACE);
     closing.push(server::close);
     closing.push(endpoint::drain);
     closing.push(() -> server.serving(false));
     bindGauges(registry, forward, directory);
-    Readiness readiness = new Readiness(server);
-    directory.onChange(readiness::update);
+    MultiGauge withoutHost =
+        MultiGauge.builder(MetricNames.EXPERTS_WITHOUT_HOST).register(registry);
+    Readiness readiness = new Readiness(server, served);
+    directory.onChange(table -> {
+      layers.serveWhatHasHosts(table);
+      readiness.update(table);
+      withoutHost.register(withoutHost(served, table), true);
+    });
     discovery.start();
-    return new RouterServer(server, directory, readiness, closing);
+    return new RouterServer(server, live, directory, readiness, closing);
   }
 
   private static void bindGauges(
@@ -129,17 +152,15 @@ public final class RouterServer implements AutoCloseable {
     Gauge.builder(MetricNames.TOKENS_ALLOWED, forward, LayerForward::tokensAllowed)
         .register(registry);
     Gauge.builder(MetricNames.REPLICAS, directory, ReplicaDirectory::connected).register(registry);
-    directory
-        .table()
-        .layers()
-        .keySet()
-        .forEach(layer ->
-            Gauge.builder(
-                    MetricNames.EXPERTS_WITHOUT_HOST,
-                    directory,
-                    replicas -> replicas.table().layer(layer).withoutHost().size())
-                .tag("layer", layer)
-                .register(registry));
+  }
+
+  private static List<MultiGauge.Row<?>> withoutHost(ServedLayers served, RoutingTable table) {
+    List<MultiGauge.Row<?>> rows = new ArrayList<>();
+    for (ServedLayer layer : served.all()) {
+      int missing = table.find(layer.version()).map(hosts -> hosts.withoutHost().size()).orElse(0);
+      rows.add(MultiGauge.Row.of(Tags.of("layer", layer.name()), missing));
+    }
+    return rows;
   }
 
   public int port() {
@@ -149,6 +170,11 @@ public final class RouterServer implements AutoCloseable {
   /** Completes when every expert of every layer has had a host for the first time. */
   public CompletableFuture<Void> ready() {
     return readiness.first();
+  }
+
+  /** Changes what is served. */
+  public LiveRepository<ServedLayer> repository() {
+    return repository;
   }
 
   /** The replicas it is connected to. */

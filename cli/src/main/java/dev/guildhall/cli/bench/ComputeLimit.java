@@ -1,14 +1,15 @@
 package dev.guildhall.cli.bench;
 
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.expert.LoadedExperts;
+import dev.guildhall.expert.LoadedLayer;
 import dev.guildhall.expert.batching.BatchCompletion;
 import dev.guildhall.expert.batching.ComputePool;
 import dev.guildhall.expert.batching.RowBatch;
-import dev.guildhall.expert.exchange.HostedExperts;
+import dev.guildhall.expert.exchange.HostedVersion;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.repository.ExpertParallel;
-import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.repository.Layer;
+import dev.guildhall.repository.LayerVersion;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -30,15 +31,16 @@ import org.HdrHistogram.Histogram;
 final class ComputeLimit implements AutoCloseable {
   private static final long GRACE_SECONDS = 60;
 
-  private final LoadedExperts loaded;
-  private final HostedExperts.LayerExperts experts;
+  private final HostedVersion experts;
   private final ComputePool pool = ComputePool.builder().maxQueuedRows(1 << 24).start();
   private final Arena arena = Arena.ofShared();
 
   @SuppressWarnings("MustBeClosedChecker") // The arena is closed with this object.
-  ComputeLimit(LayerRepository repository, String layer) {
-    loaded = LoadedExperts.load(repository, ExpertParallel.WHOLE, Device.CPU);
-    experts = loaded.hostedBy(pool).layer(layer);
+  ComputeLimit(Layer layer) {
+    LoadedLayer loaded =
+        LoadedLayer.open(
+            layer, new LayerVersion(layer.name(), ""), ExpertParallel.WHOLE, Device.CPU);
+    experts = loaded.hostedBy(pool);
   }
 
   /**
@@ -116,7 +118,7 @@ final class ComputeLimit implements AutoCloseable {
   @Override
   public void close() {
     pool.close();
-    loaded.close();
+    experts.uses().release();
     arena.close();
   }
 }

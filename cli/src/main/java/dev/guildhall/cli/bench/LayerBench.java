@@ -157,7 +157,7 @@ final class LayerBench implements Callable<Integer> {
       BenchedLayer layer = layer(folder);
       try (BenchSystem system = system(layer, folder);
           ServiceProcess echo = ServiceProcess.start(List.of("bench", "echo-server"));
-          ComputeLimit limit = new ComputeLimit(layer.repository(), layer.layer().name());
+          ComputeLimit limit = new ComputeLimit(layer.layer());
           Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
           Connection router = Connection.open(transport, system.target());
           Connection floor = Connection.open(transport, "localhost:" + echo.port("grpc"))) {

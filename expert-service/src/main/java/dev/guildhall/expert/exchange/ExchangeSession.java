@@ -106,13 +106,13 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   }
 
   /** The rows per expert of a batch, checked against what is hosted and what was sent. */
-  private List<RowBatch.Segment> segments(ExchangeRequest header, ByteBuf rows, DType dtype) {
+  private static List<RowBatch.Segment> segments(
+      ExchangeRequest header, HostedVersion layer, ByteBuf rows, DType dtype) {
     if (header.getExpertsCount() == 0 || header.getExpertsCount() != header.getRowCountsCount()) {
       throw invalidArgument(
           "the batch names %d experts and %d row_counts; allowed is as many of both, from 1"
               .formatted(header.getExpertsCount(), header.getRowCountsCount()));
     }
-    HostedExperts.LayerExperts layer = experts.layer(header.getLayer());
     List<RowBatch.Segment> segments = new ArrayList<>(header.getExpertsCount());
     long rowCount = 0;
     for (int i = 0; i < header.getExpertsCount(); i++) {
@@ -167,6 +167,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     private final int requestBytes;
     private ByteBuf in;
     private ByteBuf out = Unpooled.EMPTY_BUFFER;
+    private @Nullable HostedVersion version;
     private @Nullable RowBatch batch;
 
     Completion(TensorMessage<ExchangeRequest> request) {
@@ -177,7 +178,9 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
 
     RowBatch toBatch() {
       DType dtype = WireFloats.dtype(header.getDtype());
-      List<RowBatch.Segment> segments = segments(header, in, dtype);
+      HostedVersion layer = experts.acquire(header.getLayer(), header.getDigest());
+      version = layer;
+      List<RowBatch.Segment> segments = segments(header, layer, in, dtype);
       long deadlineNanos = deadlineNanos(header);
       ByteBuf sent = in;
       in = Unpooled.EMPTY_BUFFER; // The conversion takes it over, whether it succeeds or not.
@@ -232,6 +235,9 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     }
 
     private void answer(TensorMessage<ExchangeResponse> response) {
+      if (version != null) {
+        version.uses().release();
+      }
       window.answered(requestBytes, response.payload().readableBytes());
       writer.write(response);
       closeOne();

@@ -6,6 +6,7 @@ import dev.guildhall.proto.DescribeResponse;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
+import dev.guildhall.proto.WatchRequest;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
 import io.grpc.BindableService;
@@ -22,15 +23,10 @@ import io.grpc.stub.StreamObserver;
 public final class ExpertEndpoint implements BindableService {
   private final HostedExperts experts;
   private final ComputePool pool;
-  private final DescribeResponse description;
 
-  /**
-   * @param description what {@code Describe} answers
-   */
-  public ExpertEndpoint(HostedExperts experts, ComputePool pool, DescribeResponse description) {
+  public ExpertEndpoint(HostedExperts experts, ComputePool pool) {
     this.experts = experts;
     this.pool = pool;
-    this.description = description;
   }
 
   @Override
@@ -40,17 +36,24 @@ public final class ExpertEndpoint implements BindableService {
             ServiceDescriptor.newBuilder(generated.getName())
                 .setSchemaDescriptor(generated.getSchemaDescriptor())
                 .addMethod(ExpertServiceGrpc.getDescribeMethod())
+                .addMethod(ExpertServiceGrpc.getWatchMethod())
                 .addMethod(TensorMethods.EXCHANGE)
                 .build())
         .addMethod(
             ExpertServiceGrpc.getDescribeMethod(), ServerCalls.asyncUnaryCall(this::describe))
+        .addMethod(
+            ExpertServiceGrpc.getWatchMethod(), ServerCalls.asyncBidiStreamingCall(this::watch))
         .addMethod(TensorMethods.EXCHANGE, ServerCalls.asyncBidiStreamingCall(this::exchange))
         .build();
   }
 
   private void describe(DescribeRequest request, StreamObserver<DescribeResponse> responses) {
-    responses.onNext(description);
+    responses.onNext(experts.describe());
     responses.onCompleted();
+  }
+
+  private StreamObserver<WatchRequest> watch(StreamObserver<DescribeResponse> responses) {
+    return new WatchSession(experts, (ServerCallStreamObserver<DescribeResponse>) responses);
   }
 
   private StreamObserver<TensorMessage<ExchangeRequest>> exchange(

@@ -15,6 +15,10 @@ import dev.guildhall.proto.DescribeResponse;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
+import dev.guildhall.proto.HostedLayer;
+import dev.guildhall.proto.WatchRequest;
+import dev.guildhall.repository.LayerVersion;
+import dev.guildhall.repository.Uses;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
@@ -46,33 +50,36 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** The exchange as a router with generated stubs sees it, over a socket. */
 class ExchangeSessionTest {
   private static final int HIDDEN = 2;
+  private static final String DIGEST = "0123456789abcdef";
   private static final int MAX_QUEUED_ROWS = 100;
 
   private final Transport transport = new Transport(1, 1 << 20);
   private final Gated gated = new Gated();
   private final ComputePool pool =
       ComputePool.builder().workers(1).maxQueuedRows(MAX_QUEUED_ROWS).start();
-  private final Answers answers = new Answers();
+  private final Recorder<ExchangeResponse> answers = new Recorder<>();
+  private final HostedExperts hosted = new HostedExperts("cpu");
+  private final CompletableFuture<Void> ended = new CompletableFuture<>();
   private RpcServer server;
   private ManagedChannel channel;
   private StreamObserver<ExchangeRequest> requests;
 
   @BeforeEach
   void open() throws Exception {
+    hosted.host(version(DIGEST, ended));
+    server =
+        RpcServer.start(
+            transport.server(0), List.of(new ExpertEndpoint(hosted, pool)), Duration.ofSeconds(1));
+    channel = transport.channel("localhost:" + server.port());
+    requests = ExpertServiceGrpc.newStub(channel).exchange(answers);
+  }
+
+  private HostedVersion version(String digest, CompletableFuture<Void> end) {
     SortedMap<Integer, ExpertQueue> experts = new TreeMap<>();
     experts.put(0, pool.host(new ExpertKey("layer", 0), new Copying()));
     experts.put(2, pool.host(new ExpertKey("layer", 2), gated));
-    server =
-        RpcServer.start(
-            transport.server(0),
-            List.of(
-                new ExpertEndpoint(
-                    new HostedExperts(Map.of("layer", experts)),
-                    pool,
-                    DescribeResponse.newBuilder().setDevice("cpu").build())),
-            Duration.ofSeconds(1));
-    channel = transport.channel("localhost:" + server.port());
-    requests = ExpertServiceGrpc.newStub(channel).exchange(answers);
+    return new HostedVersion(
+        new LayerVersion("layer", digest), 3, experts, new Uses(() -> end.complete(null)));
   }
 
   @AfterEach
@@ -115,12 +122,12 @@ class ExchangeSessionTest {
     }
   }
 
-  private static final class Answers implements StreamObserver<ExchangeResponse> {
-    private final BlockingQueue<ExchangeResponse> received = new LinkedBlockingQueue<>();
+  private static final class Recorder<T> implements StreamObserver<T> {
+    private final BlockingQueue<T> received = new LinkedBlockingQueue<>();
     private final CompletableFuture<Void> end = new CompletableFuture<>();
 
     @Override
-    public void onNext(ExchangeResponse response) {
+    public void onNext(T response) {
       received.add(response);
     }
 
@@ -134,8 +141,8 @@ class ExchangeSessionTest {
       end.complete(null);
     }
 
-    ExchangeResponse next() throws InterruptedException {
-      ExchangeResponse response = received.poll(30, TimeUnit.SECONDS);
+    T next() throws InterruptedException {
+      T response = received.poll(30, TimeUnit.SECONDS);
       if (response == null) {
         throw new AssertionError("no answer within 30 s");
       }
@@ -169,12 +176,17 @@ class ExchangeSessionTest {
             "unknown layer",
             batch(7, 0, 1).setLayer("pear"),
             Status.Code.NOT_FOUND,
-            "layer \"pear\" is not hosted here; hosted are: layer"),
+            "layer \"pear\" is not hosted here; hosted are: layer@0123456789ab"),
+        bad(
+            "another version",
+            batch(7, 0, 1).setDigest("cafe"),
+            Status.Code.NOT_FOUND,
+            "layer \"layer@cafe\" is not hosted here"),
         bad(
             "expert of another rank",
             batch(7, 1, 1),
             Status.Code.NOT_FOUND,
-            "expert 1 of layer layer is not hosted here; hosted are: [0, 2]"),
+            "expert 1 of layer layer@0123456789ab is not hosted here; hosted are: [0, 2]"),
         bad("negative expert", batch(7, -1, 1), Status.Code.NOT_FOUND, "expert -1"),
         bad(
             "fewer bytes",
@@ -361,6 +373,62 @@ class ExchangeSessionTest {
         ExpertServiceGrpc.newBlockingStub(channel)
             .describe(DescribeRequest.getDefaultInstance())
             .getDevice());
+  }
+
+  @Test
+  void aVersionThatIsReplacedEndsWithItsLastBatch() throws Exception {
+    requests.onNext(batch(1, 2, 1).setDigest(DIGEST).build());
+    assertTrue(gated.entered.await(30, TimeUnit.SECONDS));
+    hosted.retire("layer");
+    requests.onNext(batch(2, 0, 1).setDigest(DIGEST).build());
+    assertError(answers.next(), 2, Status.Code.NOT_FOUND, "hosted are: ");
+    assertFalse(ended.isDone());
+    gated.permits.release();
+    assertFalse(answers.next().hasError());
+    ended.get(30, TimeUnit.SECONDS);
+  }
+
+  @Test
+  void aVersionStaysAsLongAsARouterUsesIt() throws Exception {
+    Recorder<DescribeResponse> descriptions = new Recorder<>();
+    StreamObserver<WatchRequest> watch = ExpertServiceGrpc.newStub(channel).watch(descriptions);
+    assertEquals(List.of(DIGEST), digests(descriptions.next()));
+    watch.onNext(inUse(DIGEST));
+    // The next is handled after it, on the same connection.
+    requests.onNext(batch(1, 0, 1).build());
+    answers.next();
+    hosted.host(version("fedcba9876543210", new CompletableFuture<>()));
+    assertEquals(List.of(DIGEST, "fedcba9876543210"), digests(descriptions.next()));
+    requests.onNext(batch(2, 0, 1).setDigest(DIGEST).build());
+    assertFalse(answers.next().hasError());
+    assertFalse(ended.isDone());
+    watch.onNext(inUse("fedcba9876543210"));
+    assertEquals(List.of("fedcba9876543210"), digests(descriptions.next()));
+    ended.get(30, TimeUnit.SECONDS);
+  }
+
+  @Test
+  void aRouterThatGoesAwayUsesNothingAnyMore() throws Exception {
+    Recorder<DescribeResponse> descriptions = new Recorder<>();
+    StreamObserver<WatchRequest> watch = ExpertServiceGrpc.newStub(channel).watch(descriptions);
+    descriptions.next();
+    watch.onNext(inUse(DIGEST));
+    requests.onNext(batch(1, 0, 1).build());
+    answers.next();
+    hosted.retire("layer");
+    assertEquals(List.of(DIGEST), digests(descriptions.next()));
+    watch.onError(Status.CANCELLED.asRuntimeException());
+    ended.get(30, TimeUnit.SECONDS);
+  }
+
+  private static WatchRequest inUse(String digest) {
+    return WatchRequest.newBuilder()
+        .addInUse(dev.guildhall.proto.LayerVersion.newBuilder().setName("layer").setDigest(digest))
+        .build();
+  }
+
+  private static List<String> digests(DescribeResponse description) {
+    return description.getLayersList().stream().map(HostedLayer::getDigest).toList();
   }
 
   private static void assertError(

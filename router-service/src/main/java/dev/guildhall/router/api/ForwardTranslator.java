@@ -43,13 +43,28 @@ final class ForwardTranslator {
    *     allowed
    */
   ForwardJob toJob(TensorMessage<ForwardRequest> request, long deadlineNanos) {
-    ForwardRequest header = request.header();
     ServedLayer layer;
+    try {
+      layer = layers.acquire(request.header().getLayer());
+    } catch (RuntimeException e) {
+      request.close();
+      throw e;
+    }
+    try {
+      return toJob(layer, request, deadlineNanos);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      layer.uses().release();
+      throw e;
+    }
+  }
+
+  private static ForwardJob toJob(
+      ServedLayer layer, TensorMessage<ForwardRequest> request, long deadlineNanos) {
+    ForwardRequest header = request.header();
     DType dtype;
     int tokens;
     MissingExperts missingExperts;
     try {
-      layer = layers.layer(header.getLayer());
       dtype = WireFloats.dtype(header.getDtype());
       tokens = tokens(header, layer.config().hiddenSize());
       checkBytes(request.payload(), (long) tokens * layer.config().hiddenSize(), dtype);

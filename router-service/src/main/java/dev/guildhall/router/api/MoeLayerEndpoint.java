@@ -154,13 +154,13 @@ public final class MoeLayerEndpoint implements BindableService {
     RoutingTable table = routes.get();
     return ListLayersResponse.newBuilder()
         .addAllLayers(
-            layers.all().stream().map(layer -> summary(layer, table.layer(layer.name()))).toList())
+            layers.all().stream().map(layer -> summary(layer, hosts(table, layer))).toList())
         .build();
   }
 
   private DescribeLayerResponse describeLayer(DescribeLayerRequest request) {
     ServedLayer layer = layers.layer(request.getLayer());
-    LayerHosts hosts = routes.get().layer(layer.name());
+    LayerHosts hosts = hosts(routes.get(), layer);
     DescribeLayerResponse.Builder response =
         DescribeLayerResponse.newBuilder()
             .setSummary(summary(layer, hosts))
@@ -175,6 +175,11 @@ public final class MoeLayerEndpoint implements BindableService {
     return response.build();
   }
 
+  private static LayerHosts hosts(RoutingTable table, ServedLayer layer) {
+    // It may be replaced and left meanwhile.
+    return table.find(layer.version()).orElse(LayerHosts.none(layer.name(), layer.config()));
+  }
+
   private static LayerSummary summary(ServedLayer layer, LayerHosts hosts) {
     LayerConfig config = layer.config();
     return LayerSummary.newBuilder()
@@ -183,7 +188,8 @@ public final class MoeLayerEndpoint implements BindableService {
         .setNumExperts(config.numExperts())
         .setK(config.k())
         .setUseResidual(config.useResidual())
-        .setReady(hosts.complete())
+        .setReady(hosts.serves(config.missingExperts()))
+        .setDigest(layer.version().digest())
         .build();
   }
 

@@ -3,6 +3,7 @@ package dev.guildhall.router.forward;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ExchangeRequest;
+import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.DispatchPlan;
 import dev.guildhall.router.dispatch.RowGather;
@@ -147,7 +148,7 @@ final class BatchCall {
 
   private void hedgeLater() {
     Optional<Future<?>> later =
-        failover.afterLongWait(job.layer().name(), batch.experts(), tried(), this::askAnother);
+        failover.afterLongWait(job.layer().version(), batch.experts(), tried(), this::askAnother);
     later.ifPresent(waiting -> {
       synchronized (this) {
         if (!over) {
@@ -165,7 +166,7 @@ final class BatchCall {
       if (over) {
         return;
       }
-      other = failover.hedge(job.layer().name(), batch.experts(), batch.rows(), tried);
+      other = failover.hedge(job.layer().version(), batch.experts(), batch.rows(), tried);
       other.ifPresent(this::attempt);
     }
     other.ifPresent(replica -> owner.repeat(this, replica));
@@ -180,6 +181,7 @@ final class BatchCall {
     }
     return ExchangeRequest.newBuilder()
         .setLayer(job.layer().name())
+        .setDigest(job.layer().version().digest())
         .setDtype(WireFloats.proto(settings.wireDtype()))
         .setTimeoutUs(Math.max(1, TimeUnit.NANOSECONDS.toMicros(nanosLeft)))
         .addAllExperts(Arrays.stream(batch.experts()).boxed().toList())
@@ -235,7 +237,8 @@ final class BatchCall {
         return;
       }
       next =
-          failover.next(job.layer().name(), batch.experts(), batch.rows(), tried, failure.code());
+          failover.next(
+              job.layer().version(), batch.experts(), batch.rows(), tried, failure.code());
       next.ifPresent(this::attempt);
     }
     if (next.isPresent()) {
@@ -311,7 +314,7 @@ final class BatchCall {
     }
 
     private void tellTimes(boolean alone, List<Sent> underWay) {
-      String layer = job.layer().name();
+      LayerVersion layer = job.layer().version();
       long now = System.nanoTime();
       failover.answered(layer, batch.experts(), replica, now - sentNanos, alone);
       for (Sent sent : underWay) {

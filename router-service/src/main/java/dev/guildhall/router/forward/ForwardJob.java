@@ -8,6 +8,7 @@ import io.netty.buffer.ByteBuf;
 /**
  * One request as its layer needs it.
  *
+ * @param layer its use goes with the job
  * @param hiddenStates [tokens, H] fp32; ownership goes with the job
  * @param training training mode: its capacity factor, and the gate's noise
  * @param missingExperts what to do when nobody hosts an expert that is needed

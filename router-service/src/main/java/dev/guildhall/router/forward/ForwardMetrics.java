@@ -18,12 +18,15 @@ public final class ForwardMetrics {
   private static final String OK = "OK";
 
   private final MeterRegistry registry;
-  private final Map<String, LayerMeters> layers = new ConcurrentHashMap<>();
+  private final Map<LayerKey, LayerMeters> layers = new ConcurrentHashMap<>();
   private final Map<String, Counter> requests = new ConcurrentHashMap<>();
 
   public ForwardMetrics(MeterRegistry registry) {
     this.registry = registry;
   }
+
+  /** A layer that is replaced may have another number of experts. */
+  private record LayerKey(String name, int experts) {}
 
   private record LayerMeters(
       Timer duration,
@@ -84,9 +87,9 @@ public final class ForwardMetrics {
   }
 
   private LayerMeters meters(ServedLayer layer) {
-    String name = layer.name();
-    LayerMeters known = layers.get(name);
-    return known != null ? known : layers.computeIfAbsent(name, key -> register(layer));
+    LayerKey key = new LayerKey(layer.name(), layer.config().numExperts());
+    LayerMeters known = layers.get(key);
+    return known != null ? known : layers.computeIfAbsent(key, unknown -> register(layer));
   }
 
   private LayerMeters register(ServedLayer layer) {

@@ -57,7 +57,7 @@ public final class LayerForward {
   /**
    * Starts a request; it ends with the listener being told, at the latest when its deadline passes.
    *
-   * @param job its hidden states are given back whatever happens
+   * @param job its hidden states and its use of the layer are given back whatever happens
    * @return gives the request up when it is run: what waits for it is cancelled, and the listener
    *     hears CANCELLED
    */
@@ -68,6 +68,7 @@ public final class LayerForward {
       budget.acquire(job.tokens());
     } catch (GuildhallException e) {
       job.hiddenStates().release();
+      job.layer().uses().release();
       observed.failed(e);
       return () -> {};
     }
@@ -75,7 +76,8 @@ public final class LayerForward {
     Executor executor = bytes <= INLINE_BYTES ? Runnable::run : workers;
     Admitted admitted = new Admitted(job, observed);
     ForwardCall call =
-        new ForwardCall(job, routes.get().layer(layer), settings, failover, executor, admitted);
+        new ForwardCall(
+            job, routes.get().layer(job.layer().version()), settings, failover, executor, admitted);
     admitted.deadline =
         timer.schedule(
             () -> call.failed(deadlinePassed(layer)),
@@ -150,6 +152,7 @@ public final class LayerForward {
         timeout.cancel(false);
       }
       budget.release(job.tokens());
+      job.layer().uses().release();
     }
   }
 }

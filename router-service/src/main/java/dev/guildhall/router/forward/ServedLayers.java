@@ -3,15 +3,35 @@ package dev.guildhall.router.forward;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
-/** The layers that a router serves, by name. Immutable. */
-public final class ServedLayers {
-  private final SortedMap<String, ServedLayer> byName = new TreeMap<>();
+/** The layers that a router serves, one version each. Thread-safe. */
+public final class ServedLayers implements AutoCloseable {
+  /** Replaced, never changed. */
+  private volatile SortedMap<String, ServedLayer> byName = Collections.emptySortedMap();
 
-  public ServedLayers(Collection<ServedLayer> layers) {
-    layers.forEach(layer -> byName.put(layer.name(), layer));
+  /** Serves a version from now on, in the place of the one before, whose use ends. */
+  public synchronized void serve(ServedLayer layer) {
+    SortedMap<String, ServedLayer> next = new TreeMap<>(byName);
+    ServedLayer before = next.put(layer.name(), layer);
+    change(next, before);
+  }
+
+  /** Serves the layer no more, if it did. */
+  public synchronized void remove(String name) {
+    SortedMap<String, ServedLayer> next = new TreeMap<>(byName);
+    ServedLayer before = next.remove(name);
+    change(next, before);
+  }
+
+  private void change(SortedMap<String, ServedLayer> next, @Nullable ServedLayer before) {
+    byName = next;
+    if (before != null) {
+      before.close();
+    }
   }
 
   /** All of them, in the order of their names. */
@@ -25,12 +45,32 @@ public final class ServedLayers {
    * @throws GuildhallException NOT_FOUND naming the layers that there are
    */
   public ServedLayer layer(String name) {
-    ServedLayer layer = byName.get(name);
+    SortedMap<String, ServedLayer> now = byName;
+    ServedLayer layer = now.get(name);
     if (layer == null) {
       throw new GuildhallException(
           ErrorCode.NOT_FOUND,
-          "layer is \"%s\"; there are: %s".formatted(name, String.join(", ", byName.keySet())));
+          "layer is \"%s\"; there are: %s".formatted(name, String.join(", ", now.keySet())));
     }
     return layer;
+  }
+
+  /**
+   * The same, its use acquired.
+   *
+   * @throws GuildhallException as {@link #layer} does
+   */
+  public ServedLayer acquire(String name) {
+    ServedLayer layer = layer(name);
+    while (!layer.uses().acquire()) {
+      layer = layer(name); // It was replaced between the two.
+    }
+    return layer;
+  }
+
+  @Override
+  public synchronized void close() {
+    byName.values().forEach(ServedLayer::close);
+    byName = Collections.emptySortedMap();
   }
 }

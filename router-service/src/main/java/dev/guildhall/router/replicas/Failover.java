@@ -2,6 +2,7 @@ package dev.guildhall.router.replicas;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.metrics.MetricNames;
+import dev.guildhall.repository.LayerVersion;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.util.Map;
 import java.util.Optional;
@@ -57,10 +58,11 @@ public final class Failover {
    * @param nanos since it was sent there
    * @param alone whether it was the only one that was asked
    */
-  public void answered(String layer, int[] experts, Replica replica, long nanos, boolean alone) {
+  public void answered(
+      LayerVersion layer, int[] experts, Replica replica, long nanos, boolean alone) {
     outliers.answered(routes.get().layer(layer), experts, replica, nanos);
     if (alone) {
-      delay(layer).took(nanos);
+      delay(layer.name()).took(nanos);
     }
   }
 
@@ -69,7 +71,7 @@ public final class Failover {
    *
    * @param nanos since it was sent there
    */
-  public void beaten(String layer, int[] experts, Replica replica, long nanos) {
+  public void beaten(LayerVersion layer, int[] experts, Replica replica, long nanos) {
     outliers.took(routes.get().layer(layer), experts, replica, nanos);
   }
 
@@ -89,14 +91,14 @@ public final class Failover {
    *     budget is spent
    */
   public Optional<Replica> next(
-      String layer, int[] experts, int rows, Set<Replica> tried, ErrorCode failure) {
+      LayerVersion layer, int[] experts, int rows, Set<Replica> tried, ErrorCode failure) {
     if (!mayDifferElsewhere(failure)) {
       return Optional.empty();
     }
     Optional<Replica> next = another(layer, experts, tried).filter(found -> budget.spend(rows));
     if (next.isPresent()) {
       registry
-          .counter(MetricNames.BATCH_RETRIES, LAYER, layer, "status", failure.name())
+          .counter(MetricNames.BATCH_RETRIES, LAYER, layer.name(), "status", failure.name())
           .increment();
     }
     return next;
@@ -107,11 +109,11 @@ public final class Failover {
    *
    * @return empty if nobody else hosts the experts or the budget is spent
    */
-  public Optional<Replica> hedge(String layer, int[] experts, int rows, Set<Replica> tried) {
+  public Optional<Replica> hedge(LayerVersion layer, int[] experts, int rows, Set<Replica> tried) {
     Optional<Replica> next =
         another(layer, experts, tried).filter(found -> budget.spendSpare(rows));
     if (next.isPresent()) {
-      registry.counter(MetricNames.BATCH_HEDGES, LAYER, layer).increment();
+      registry.counter(MetricNames.BATCH_HEDGES, LAYER, layer.name()).increment();
     }
     return next;
   }
@@ -122,12 +124,12 @@ public final class Failover {
    * @return to be cancelled when the batch is answered; empty if nobody else hosts the experts
    */
   public Optional<Future<?>> afterLongWait(
-      String layer, int[] experts, Set<Replica> tried, Runnable action) {
+      LayerVersion layer, int[] experts, Set<Replica> tried, Runnable action) {
     return another(layer, experts, tried)
-        .map(other -> timer.schedule(action, delay(layer).nanos(), TimeUnit.NANOSECONDS));
+        .map(other -> timer.schedule(action, delay(layer.name()).nanos(), TimeUnit.NANOSECONDS));
   }
 
-  private Optional<Replica> another(String layer, int[] experts, Set<Replica> tried) {
+  private Optional<Replica> another(LayerVersion layer, int[] experts, Set<Replica> tried) {
     return tried.size() >= MAX_ATTEMPTS
         ? Optional.empty()
         : routes.get().layer(layer).leastOutstanding(experts, tried);

@@ -2,7 +2,10 @@ package dev.guildhall.router.replicas;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.MissingExperts;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
@@ -22,6 +25,11 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
     byExpert = byExpert.stream().map(List::copyOf).toList();
   }
 
+  /** Nobody hosts anything. */
+  public static LayerHosts none(String layer, LayerConfig config) {
+    return new LayerHosts(layer, Collections.nCopies(config.hostedExperts(), List.of()));
+  }
+
   /** Experts that nobody hosts, in order. */
   public List<Integer> withoutHost() {
     return IntStream.range(0, byExpert.size())
@@ -32,6 +40,14 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
 
   public boolean complete() {
     return byExpert.stream().noneMatch(List::isEmpty);
+  }
+
+  /** Whether requests can be served that treat experts without a host so. */
+  public boolean serves(MissingExperts missing) {
+    return switch (missing) {
+      case FAIL -> complete();
+      case DROP -> byExpert.stream().anyMatch(hosts -> !hosts.isEmpty());
+    };
   }
 
   /**

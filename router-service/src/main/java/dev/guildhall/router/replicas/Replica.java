@@ -7,7 +7,7 @@ import java.util.List;
 
 /** A connected expert-service process; two are equal only if they are the same connection. */
 public final class Replica {
-  private final DescribeResponse description;
+  private volatile DescribeResponse description;
   private final ExchangeStream stream;
   private final TrackRecord record;
 
@@ -27,7 +27,7 @@ public final class Replica {
     return description.getDevice();
   }
 
-  /** What it hosts, in its own words. */
+  /** What it hosts now, in its own words. */
   public List<HostedLayer> layers() {
     return description.getLayersList();
   }
@@ -35,6 +35,10 @@ public final class Replica {
   /** Takes its batches. */
   public ExchangeStream stream() {
     return stream;
+  }
+
+  void describe(DescribeResponse news) {
+    description = news;
   }
 
   TrackRecord record() {

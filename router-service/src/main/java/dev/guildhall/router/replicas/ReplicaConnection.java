@@ -3,6 +3,8 @@ package dev.guildhall.router.replicas;
 import dev.guildhall.proto.DescribeRequest;
 import dev.guildhall.proto.DescribeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
+import dev.guildhall.proto.WatchRequest;
+import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.router.exchange.ExchangeStream;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
@@ -14,6 +16,7 @@ import io.grpc.health.v1.HealthGrpc;
 import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
 import io.grpc.stub.StreamObserver;
+import java.util.Set;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -40,6 +43,9 @@ final class ReplicaConnection {
   interface Owner {
     void connected(Replica replica);
 
+    /** It hosts something else now. */
+    void changed(Replica replica);
+
     void lost(Replica replica);
   }
 
@@ -52,7 +58,9 @@ final class ReplicaConnection {
   private final Owner owner;
   private final Backoff backoff = new Backoff(ThreadLocalRandom.current());
   private @Nullable Replica replica;
-  private @Nullable HealthWatch healthWatch;
+  private @Nullable Watch<HealthCheckRequest, HealthCheckResponse> healthWatch;
+  private @Nullable Watch<WatchRequest, DescribeResponse> layersWatch;
+  private WatchRequest inUse = WatchRequest.getDefaultInstance();
   private boolean failureLogged;
   private boolean closed;
 
@@ -141,12 +149,43 @@ final class ReplicaConnection {
     replica = newReplica;
     owner.connected(newReplica);
     watchHealth(newReplica);
+    watchLayers(newReplica);
   }
 
   private void watchHealth(Replica watched) {
-    if (replica == watched) {
-      healthWatch = new HealthWatch(watched);
-      HealthGrpc.newStub(channel).watch(WHOLE_SERVER, healthWatch);
+    healthWatch = new Watch<>(watched, health -> healthChanged(watched, health), this::watchHealth);
+    HealthGrpc.newStub(channel).watch(WHOLE_SERVER, healthWatch);
+  }
+
+  private void healthChanged(Replica watched, HealthCheckResponse health) {
+    if (health.getStatus() != ServingStatus.SERVING) {
+      drain(watched);
+    }
+  }
+
+  private void watchLayers(Replica watched) {
+    layersWatch = new Watch<>(watched, news -> layersChanged(watched, news), this::watchLayers);
+    ExpertServiceGrpc.newStub(channel).watch(layersWatch).onNext(inUse);
+  }
+
+  private void layersChanged(Replica watched, DescribeResponse news) {
+    if (!news.getLayersList().equals(watched.layers())) {
+      watched.describe(news);
+      owner.changed(watched);
+    }
+  }
+
+  /** Says which versions of layers the router uses from now on. */
+  void uses(Set<LayerVersion> versions) {
+    WatchRequest.Builder request = WatchRequest.newBuilder();
+    versions.forEach(version ->
+        request.addInUse(
+            dev.guildhall.proto.LayerVersion.newBuilder()
+                .setName(version.name())
+                .setDigest(version.digest())));
+    inUse = request.build();
+    if (layersWatch != null) {
+      layersWatch.send(inUse);
     }
   }
 
@@ -185,6 +224,10 @@ final class ReplicaConnection {
       replica = null;
       if (healthWatch != null) {
         healthWatch.cancel();
+      }
+      if (layersWatch != null) {
+        layersWatch.cancel();
+        layersWatch = null;
       }
       owner.lost(gone);
     }
@@ -228,47 +271,66 @@ final class ReplicaConnection {
     }
   }
 
-  /** Hears whether a replica stays healthy; that it is lost the exchange stream tells. */
-  private final class HealthWatch
-      implements ClientResponseObserver<HealthCheckRequest, HealthCheckResponse> {
+  /**
+   * Hears what changes at a replica, as long as it is connected; that it is lost the exchange
+   * stream tells. One that does not know the call is left alone.
+   */
+  private final class Watch<Q, A> implements ClientResponseObserver<Q, A> {
     private final Replica watched;
-    private @Nullable ClientCallStreamObserver<HealthCheckRequest> call;
+    private final Consumer<A> news;
+    private final Consumer<Replica> again;
+    private @Nullable ClientCallStreamObserver<Q> call;
+    private boolean over;
 
-    HealthWatch(Replica watched) {
+    Watch(Replica watched, Consumer<A> news, Consumer<Replica> again) {
       this.watched = watched;
+      this.news = news;
+      this.again = again;
     }
 
     @Override
-    public void beforeStart(ClientCallStreamObserver<HealthCheckRequest> starting) {
+    public void beforeStart(ClientCallStreamObserver<Q> starting) {
       call = starting;
     }
 
     @Override
-    public void onNext(HealthCheckResponse health) {
-      if (health.getStatus() != ServingStatus.SERVING) {
-        context.execute(() -> drain(watched));
-      }
+    public void onNext(A answer) {
+      context.execute(() -> {
+        if (replica == watched) {
+          news.accept(answer);
+        }
+      });
     }
 
     @Override
     public void onError(Throwable failure) {
-      if (Status.fromThrowable(failure).getCode() != Status.Code.UNIMPLEMENTED) {
-        watchAgain();
-      }
+      boolean known = Status.fromThrowable(failure).getCode() != Status.Code.UNIMPLEMENTED;
+      context.execute(() -> ended(known));
     }
 
     @Override
     public void onCompleted() {
-      watchAgain();
+      context.execute(() -> ended(true));
     }
 
     /** A proxy may have ended the watch while the exchange stream lives. */
+    private void ended(boolean retry) {
+      over = true;
+      if (retry && !closed && replica == watched) {
+        context.schedule(this::watchAgain, REWATCH_SECONDS, TimeUnit.SECONDS, timer);
+      }
+    }
+
     private void watchAgain() {
-      context.execute(() -> {
-        if (!closed && replica == watched) {
-          context.schedule(() -> watchHealth(watched), REWATCH_SECONDS, TimeUnit.SECONDS, timer);
-        }
-      });
+      if (replica == watched) {
+        again.accept(watched);
+      }
+    }
+
+    void send(Q request) {
+      if (call != null && !over) {
+        call.onNext(request);
+      }
     }
 
     void cancel() {

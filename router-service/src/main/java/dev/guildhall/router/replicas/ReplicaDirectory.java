@@ -4,6 +4,7 @@ import static java.util.stream.Collectors.joining;
 
 import dev.guildhall.proto.HostedLayer;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerVersion;
 import io.grpc.ManagedChannel;
 import io.grpc.SynchronizationContext;
 import java.util.ArrayList;
@@ -27,7 +28,6 @@ import org.slf4j.LoggerFactory;
 public final class ReplicaDirectory implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(ReplicaDirectory.class);
 
-  private final Map<String, LayerConfig> layers;
   private final Function<String, ManagedChannel> channels;
   private final ScheduledExecutorService timer;
   private final Outliers outliers;
@@ -39,27 +39,31 @@ public final class ReplicaDirectory implements AutoCloseable {
   private boolean closed;
   private final Map<String, ReplicaConnection> connections = new HashMap<>();
   private final Map<String, Replica> connected = new TreeMap<>();
+  private final Map<LayerVersion, Routed> routed = new LinkedHashMap<>();
 
   private final List<Consumer<RoutingTable>> listeners = new ArrayList<>();
 
-  private volatile RoutingTable table;
+  private volatile RoutingTable table = new RoutingTable(0, Map.of());
 
   /**
-   * @param layers the layers to route for, by name
+   * A version that is routed for.
+   *
+   * @param users those who have asked for it; it may be loaded again before it is left
+   */
+  private record Routed(LayerConfig config, int users) {}
+
+  /**
    * @param channels opens a channel to a target
    * @param timer runs reconnection
    * @param outliers hears of connections that break
    */
   public ReplicaDirectory(
-      Map<String, LayerConfig> layers,
       Function<String, ManagedChannel> channels,
       ScheduledExecutorService timer,
       Outliers outliers) {
-    this.layers = Map.copyOf(layers);
     this.channels = channels;
     this.timer = timer;
     this.outliers = outliers;
-    this.table = tableOf(0, List.of());
   }
 
   public RoutingTable table() {
@@ -81,6 +85,28 @@ public final class ReplicaDirectory implements AutoCloseable {
       listeners.add(listener);
       listener.accept(table);
     });
+  }
+
+  /** Looks for hosts of a version from now on; replicas are asked to keep it. */
+  public void route(LayerVersion version, LayerConfig config) {
+    context.execute(() -> {
+      routed.merge(version, new Routed(config, 1), (had, one) -> new Routed(config, had.users + 1));
+      versionsChanged();
+    });
+  }
+
+  /** Takes one {@link #route} of a version back. */
+  public void forget(LayerVersion version) {
+    context.execute(() -> {
+      routed.computeIfPresent(
+          version, (key, had) -> had.users == 1 ? null : new Routed(had.config, had.users - 1));
+      versionsChanged();
+    });
+  }
+
+  private void versionsChanged() {
+    connections.values().forEach(connection -> connection.uses(routed.keySet()));
+    publish();
   }
 
   /** Connects to the targets that are new, and leaves those that are not named any more. */
@@ -127,6 +153,12 @@ public final class ReplicaDirectory implements AutoCloseable {
               }
 
               @Override
+              public void changed(Replica replica) {
+                log.info("replica {} hosts {}", replica, hosted(replica));
+                publish();
+              }
+
+              @Override
               public void lost(Replica replica) {
                 connected.remove(target, replica);
                 if (!closed) {
@@ -136,39 +168,40 @@ public final class ReplicaDirectory implements AutoCloseable {
               }
             });
     connections.put(target, connection);
+    connection.uses(routed.keySet());
     connection.connect();
   }
 
   private void publish() {
-    table = tableOf(table.version() + 1, connected.values());
-    for (LayerHosts hosts : table.incomplete()) {
-      log.warn("not ready: {}", hosts.unavailable().getMessage());
-    }
+    Map<LayerVersion, LayerHosts> hosts = new LinkedHashMap<>();
+    routed.forEach((version, of) -> hosts.put(version, hostsOf(version, of.config)));
+    table = new RoutingTable(table.version() + 1, hosts);
     listeners.forEach(listener -> listener.accept(table));
   }
 
-  private RoutingTable tableOf(long version, Iterable<Replica> replicas) {
-    Map<String, LayerHosts> hosts = new LinkedHashMap<>();
-    layers.forEach((name, config) -> hosts.put(name, hostsOf(name, config, replicas)));
-    return new RoutingTable(version, hosts);
-  }
-
-  private static LayerHosts hostsOf(String layer, LayerConfig config, Iterable<Replica> replicas) {
+  private LayerHosts hostsOf(LayerVersion version, LayerConfig config) {
     List<List<Replica>> byExpert = new ArrayList<>();
     for (int expert = 0; expert < config.hostedExperts(); expert++) {
       byExpert.add(new ArrayList<>());
     }
-    for (Replica replica : replicas) {
+    for (Replica replica : connected.values()) {
       for (HostedLayer hosted : replica.layers()) {
-        if (hosted.getName().equals(layer) && fits(hosted, config, replica)) {
+        if (isVersion(hosted, version) && fits(hosted, config, replica)) {
           hosted.getExpertsList().stream()
               .filter(expert -> expert >= 0 && expert < byExpert.size())
-              .distinct()
-              .forEach(expert -> byExpert.get(expert).add(replica));
+              .map(byExpert::get)
+              .filter(hosts -> !hosts.contains(replica))
+              .forEach(hosts -> hosts.add(replica));
         }
       }
     }
-    return new LayerHosts(layer, byExpert);
+    return new LayerHosts(version.name(), byExpert);
+  }
+
+  /** A replica that does not tell the version is trusted. */
+  private static boolean isVersion(HostedLayer hosted, LayerVersion version) {
+    return hosted.getName().equals(version.name())
+        && (hosted.getDigest().isEmpty() || hosted.getDigest().equals(version.digest()));
   }
 
   /** A replica whose layer is of another shape is not used: its rows would be wrong. */
@@ -192,7 +225,10 @@ public final class ReplicaDirectory implements AutoCloseable {
 
   private static String hosted(Replica replica) {
     return replica.layers().stream()
-        .map(layer -> layer.getName() + " experts " + layer.getExpertsList())
+        .map(layer ->
+            "%s experts %s"
+                .formatted(
+                    new LayerVersion(layer.getName(), layer.getDigest()), layer.getExpertsList()))
         .collect(joining("; "));
   }
 

@@ -2,26 +2,31 @@ package dev.guildhall.router.replicas;
 
 import static java.util.Objects.requireNonNull;
 
-import java.util.Collections;
+import dev.guildhall.repository.LayerVersion;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
+import java.util.Optional;
 
 /**
  * Which replicas host what, at one moment; never changed, only replaced.
  *
  * @param version counts up with every change
- * @param layers by name, in the order of names
+ * @param layers by version
  */
-public record RoutingTable(long version, Map<String, LayerHosts> layers) {
+public record RoutingTable(long version, Map<LayerVersion, LayerHosts> layers) {
 
   public RoutingTable {
-    layers = Collections.unmodifiableMap(new TreeMap<>(layers));
+    layers = Map.copyOf(layers);
   }
 
-  /** The hosts of one of the layers that the directory was made for. */
-  public LayerHosts layer(String name) {
-    return requireNonNull(layers.get(name), name);
+  /** The hosts of a version that somebody uses. */
+  public LayerHosts layer(LayerVersion version) {
+    return requireNonNull(layers.get(version), version::toString);
+  }
+
+  /** The hosts of a version; empty if it is not routed for any more. */
+  public Optional<LayerHosts> find(LayerVersion version) {
+    return Optional.ofNullable(layers.get(version));
   }
 
   /** Number of replicas that host something. */
@@ -31,14 +36,5 @@ public record RoutingTable(long version, Map<String, LayerHosts> layers) {
         .flatMap(List::stream)
         .distinct()
         .count();
-  }
-
-  /** Whether every expert of every layer has a host. */
-  public boolean complete() {
-    return layers.values().stream().allMatch(LayerHosts::complete);
-  }
-
-  public List<LayerHosts> incomplete() {
-    return layers.values().stream().filter(hosts -> !hosts.complete()).toList();
   }
 }

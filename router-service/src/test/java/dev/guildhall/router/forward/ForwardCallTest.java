@@ -9,7 +9,9 @@ import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.MissingExperts;
+import dev.guildhall.repository.Uses;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
@@ -105,7 +107,7 @@ class ForwardCallTest {
         NO_HOSTS,
         new ExchangeSettings(1 << 20, DType.FP32),
         new Failover(
-            () -> new RoutingTable(0, Map.of(NO_HOSTS.layer(), NO_HOSTS)),
+            () -> new RoutingTable(0, Map.of(new LayerVersion("layer", ""), NO_HOSTS)),
             new RetryBudget(0, 0),
             new Outliers(new SimpleMeterRegistry()),
             timer,
@@ -133,12 +135,13 @@ class ForwardCallTest {
             .build();
     LayerConfig config = LayerConfig.of(proto);
     return new ServedLayer(
-        "layer",
+        new LayerVersion("layer", ""),
         proto,
         config,
         new Projection(
             new ProjectionTensors(
                 arena.allocate(2L * HIDDEN * Float.BYTES), Optional.empty(), HIDDEN, 2)),
-        new Gate(config));
+        new Gate(config),
+        new Uses(() -> {}));
   }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.metrics.MetricNames;
+import dev.guildhall.repository.LayerVersion;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.List;
 import java.util.Map;
@@ -20,7 +21,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class FailoverTest {
-  private static final String LAYER = "layer";
+  private static final LayerVersion LAYER = new LayerVersion("layer", "");
   private static final int[] BOTH = {0, 1};
   private static final int ROWS = 7;
 
@@ -49,7 +50,7 @@ class FailoverTest {
         1,
         registry
             .get(MetricNames.BATCH_RETRIES)
-            .tags("layer", LAYER, "status", failure.name())
+            .tags("layer", LAYER.name(), "status", failure.name())
             .counter()
             .count());
   }
@@ -116,7 +117,8 @@ class FailoverTest {
     assertTrue(failover.afterLongWait(LAYER, BOTH, Set.of(slow), waited::countDown).isPresent());
     assertTrue(waited.await(30, TimeUnit.SECONDS));
     assertEquals(Optional.of(other), failover.hedge(LAYER, BOTH, ROWS, Set.of(slow)));
-    assertEquals(1, registry.get(MetricNames.BATCH_HEDGES).tags("layer", LAYER).counter().count());
+    assertEquals(
+        1, registry.get(MetricNames.BATCH_HEDGES).tags("layer", LAYER.name()).counter().count());
     assertEquals(Optional.empty(), failover.hedge(LAYER, BOTH, ROWS, Set.of(slow)));
   }
 
@@ -158,7 +160,7 @@ class FailoverTest {
   }
 
   private Failover failover(int reserve, List<Replica> ofFirst, List<Replica> ofSecond) {
-    LayerHosts hosts = new LayerHosts(LAYER, List.of(ofFirst, ofSecond));
+    LayerHosts hosts = new LayerHosts(LAYER.name(), List.of(ofFirst, ofSecond));
     RoutingTable table = new RoutingTable(1, Map.of(LAYER, hosts));
     return new Failover(
         () -> table, new RetryBudget(0, reserve), new Outliers(registry), timer, registry);

@@ -14,6 +14,7 @@ import dev.guildhall.proto.HostedLayer;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.router.exchange.BatchReply;
 import dev.guildhall.rpc.Transport;
 import io.grpc.Server;
@@ -24,7 +25,6 @@ import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
@@ -39,6 +39,7 @@ import org.junit.jupiter.api.Test;
  */
 class ReplicaDrainTest {
   private static final String LAYER = "layer";
+  private static final LayerVersion VERSION = new LayerVersion(LAYER, "");
 
   private final Transport transport = new Transport(1, 1 << 20);
   private final HealthStatusManager health = new HealthStatusManager();
@@ -46,10 +47,7 @@ class ReplicaDrainTest {
   private final BlockingQueue<RoutingTable> tables = new LinkedBlockingQueue<>();
   private final ReplicaDirectory directory =
       new ReplicaDirectory(
-          Map.of(LAYER, LayerConfig.of(layer())),
-          transport::channel,
-          transport.timer(),
-          new Outliers(new SimpleMeterRegistry()));
+          transport::channel, transport.timer(), new Outliers(new SimpleMeterRegistry()));
   private Server server;
 
   @BeforeEach
@@ -61,6 +59,7 @@ class ReplicaDrainTest {
             .addService(health.getHealthService())
             .build()
             .start();
+    directory.route(VERSION, LayerConfig.of(layer()));
     directory.onChange(tables::add);
     directory.targets(Set.of("localhost:" + server.getPort()));
   }
@@ -85,7 +84,7 @@ class ReplicaDrainTest {
   }
 
   private void finishesWhatItHas(Runnable leaves) throws Exception {
-    Replica replica = await(1).layer(LAYER).byExpert().getFirst().getFirst();
+    Replica replica = await(1).layer(VERSION).byExpert().getFirst().getFirst();
     Reply inFlight = new Reply();
     long id = replica.stream().send(ExchangeRequest.newBuilder(), rows(), 1, inFlight);
     assertEquals(id, experts.received.poll(30, TimeUnit.SECONDS).getBatchId());

@@ -1,0 +1,19 @@
+package dev.guildhall.repository;
+
+/**
+ * A layer as its files were at one time.
+ *
+ * @param name of the layer
+ * @param digest SHA-256 of the files in hexadecimal digits, as {@link LayerDigest} makes it
+ */
+public record LayerVersion(String name, String digest) {
+  private static final int SHORT = 12;
+
+  /** For messages: the name and the digest's first digits. */
+  @Override
+  public String toString() {
+    return digest.isEmpty()
+        ? name
+        : name + "@" + digest.substring(0, Math.min(SHORT, digest.length()));
+  }
+}

@@ -1,0 +1,29 @@
+package dev.guildhall.expert;
+
+import dev.guildhall.expert.batching.ComputePool;
+import dev.guildhall.expert.exchange.HostedExperts;
+import dev.guildhall.onnx.Device;
+import dev.guildhall.repository.ExpertParallel;
+import dev.guildhall.repository.Layer;
+import dev.guildhall.repository.LayerVersion;
+import dev.guildhall.repository.LiveRepository;
+
+/** How an expert service takes in what its repository has. */
+record LayerHost(ExpertParallel slice, Device device, ComputePool pool, HostedExperts hosted)
+    implements LiveRepository.Host<LoadedLayer> {
+
+  @Override
+  public LoadedLayer open(Layer layer, LayerVersion version) {
+    return LoadedLayer.open(layer, version, slice, device);
+  }
+
+  @Override
+  public void serve(LoadedLayer opened) {
+    hosted.host(opened.hostedBy(pool));
+  }
+
+  @Override
+  public void unload(String name) {
+    hosted.retire(name);
+  }
+}

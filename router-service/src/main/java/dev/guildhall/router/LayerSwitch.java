@@ -1,0 +1,112 @@
+package dev.guildhall.router;
+
+import dev.guildhall.onnx.ProjectionTensors;
+import dev.guildhall.repository.Layer;
+import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerVersion;
+import dev.guildhall.repository.LayerWeights;
+import dev.guildhall.repository.LiveRepository;
+import dev.guildhall.repository.Uses;
+import dev.guildhall.router.forward.ServedLayer;
+import dev.guildhall.router.forward.ServedLayers;
+import dev.guildhall.router.gate.Gate;
+import dev.guildhall.router.projection.Projection;
+import dev.guildhall.router.replicas.ReplicaDirectory;
+import dev.guildhall.router.replicas.RoutingTable;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * How a router takes in what its repository has: a version of a layer is served once every expert
+ * of it has a host, and the one before it until its last request is answered. Thread-safe.
+ */
+final class LayerSwitch implements LiveRepository.Host<ServedLayer> {
+  private static final Logger log = LoggerFactory.getLogger(LayerSwitch.class);
+
+  private final ReplicaDirectory directory;
+  private final ServedLayers served;
+
+  /** By name: loaded, and waiting for hosts. Guarded by this object's lock. */
+  private final Map<String, ServedLayer> waiting = new HashMap<>();
+
+  LayerSwitch(ReplicaDirectory directory, ServedLayers served) {
+    this.directory = directory;
+    this.served = served;
+  }
+
+  @Override
+  public ServedLayer open(Layer layer, LayerVersion version) {
+    LayerConfig config = layer.config();
+    LayerWeights tensors = LayerWeights.open(layer);
+    try {
+      Optional<ProjectionTensors.Coefficient> coefficient =
+          config.useResidual()
+              ? Optional.of(
+                  new ProjectionTensors.Coefficient(
+                      tensors.coefficient().weight(), tensors.coefficient().bias()))
+              : Optional.empty();
+      Projection projection =
+          new Projection(
+              new ProjectionTensors(
+                  tensors.gate(), coefficient, config.hiddenSize(), config.numExperts()));
+      if (config.useTutel()) {
+        log.info(
+            "layer {}: use_tutel asks for sparse dispatch, which is what Guildhall always does",
+            layer.name());
+      }
+      directory.route(version, config);
+      Uses uses =
+          new Uses(() -> {
+            directory.forget(version);
+            projection.close();
+            tensors.close();
+          });
+      return new ServedLayer(version, layer.proto(), config, projection, new Gate(config), uses);
+    } catch (RuntimeException e) {
+      tensors.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public synchronized void serve(ServedLayer opened) {
+    closeIfAny(waiting.put(opened.name(), opened));
+    serveWhatHasHosts(directory.table());
+  }
+
+  @Override
+  public synchronized void unload(String name) {
+    closeIfAny(waiting.remove(name));
+    served.remove(name);
+  }
+
+  private static void closeIfAny(@Nullable ServedLayer layer) {
+    if (layer != null) {
+      layer.close();
+    }
+  }
+
+  /**
+   * Serves what is loaded, whether it has hosts or not; a router that starts says what it lacks.
+   */
+  synchronized void serveAll() {
+    waiting.values().forEach(served::serve);
+    waiting.clear();
+  }
+
+  /** Takes a new table in. */
+  synchronized void serveWhatHasHosts(RoutingTable table) {
+    for (ServedLayer layer : List.copyOf(waiting.values())) {
+      if (table.find(layer.version()).filter(hosts -> hosts.complete()).isPresent()) {
+        waiting.remove(layer.name());
+        served.serve(layer);
+        log.info("layer {} is served", layer.version());
+      }
+    }
+  }
+}
