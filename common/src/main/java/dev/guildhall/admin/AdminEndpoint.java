@@ -56,8 +56,8 @@ public final class AdminEndpoint extends AdminServiceGrpc.AdminServiceImplBase {
       CompletableFuture<LayerVersion> outcome,
       Function<LayerVersion, A> response,
       StreamObserver<A> responses) {
-    // Nobody waits for this one: whatever happens is told to the caller.
-    var unused =
+    // Nobody waits for it: whatever happens is told to the caller.
+    var _ =
         outcome.whenComplete((version, failure) -> {
           if (failure != null) {
             responses.onError(Statuses.toCallFailure(cause(failure)));

@@ -104,8 +104,10 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
 
   /** Looks at the folder at intervals. */
   public void watch(Duration interval) {
-    thread.scheduleWithFixedDelay(
-        this::look, interval.toMillis(), interval.toMillis(), TimeUnit.MILLISECONDS);
+    // Goes on until the thread ends: look catches what it meets.
+    var _ =
+        thread.scheduleWithFixedDelay(
+            this::look, interval.toMillis(), interval.toMillis(), TimeUnit.MILLISECONDS);
   }
 
   private <T> CompletableFuture<T> onThread(Supplier<T> action) {

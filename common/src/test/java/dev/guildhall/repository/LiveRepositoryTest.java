@@ -27,11 +27,16 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class LiveRepositoryTest {
-  @TempDir private Path folder;
+  private final Path folder;
 
   private final BlockingQueue<String> events = new LinkedBlockingQueue<>();
   private final Recording host = new Recording();
-  private LiveRepository<Opened> repository;
+  private final LiveRepository<Opened> repository;
+
+  LiveRepositoryTest(@TempDir Path folder) {
+    this.folder = folder;
+    this.repository = new LiveRepository<>(folder, host);
+  }
 
   /** What is opened says so when it is closed. */
   private record Opened(LayerVersion version, BlockingQueue<String> events)
@@ -66,7 +71,6 @@ class LiveRepositoryTest {
     for (String layer : layers) {
       write(layer, "4");
     }
-    repository = new LiveRepository<>(folder, host);
     repository.loadAll();
     for (String layer : layers) {
       assertEquals("serve " + layer, events.remove());

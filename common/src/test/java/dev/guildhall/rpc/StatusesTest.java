@@ -1,5 +1,6 @@
 package dev.guildhall.rpc;
 
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -60,13 +61,13 @@ class StatusesTest {
     StatusRuntimeException failure = Statuses.toCallFailure(full);
     assertEquals(Status.Code.RESOURCE_EXHAUSTED, failure.getStatus().getCode());
     assertEquals("full", failure.getStatus().getDescription());
-    RetryInfo retry = StatusProto.fromThrowable(failure).getDetails(0).unpack(RetryInfo.class);
+    RetryInfo retry =
+        requireNonNull(StatusProto.fromThrowable(failure)).getDetails(0).unpack(RetryInfo.class);
     long millis = Durations.toMillis(retry.getRetryDelay());
     assertTrue(millis >= 100 && millis < 300, "after " + millis + " ms");
     assertEquals(
         Long.toString(millis),
-        failure
-            .getTrailers()
+        requireNonNull(failure.getTrailers())
             .get(Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER)));
     assertTrue(Statuses.toError(full).getRetryAfterMs() >= 100);
   }
