@@ -21,7 +21,11 @@ public final class SeedFolder {
       seeds = files.sorted().toList();
     }
     for (Path seed : seeds) {
-      target.check(Files.readAllBytes(seed));
+      try {
+        target.check(Files.readAllBytes(seed));
+      } catch (Exception | AssertionError e) {
+        throw new AssertionError("found with " + seed.toAbsolutePath(), e);
+      }
     }
   }
 }
