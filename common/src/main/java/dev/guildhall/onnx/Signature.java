@@ -46,7 +46,10 @@ record Signature(Port input, List<Port> outputs) {
               .formatted(what, inputs.size(), describe(inputs), hiddenSize));
     }
     NodeInfo input = inputs.iterator().next();
-    // A model without any output does not load.
+    if (outputs.isEmpty()) {
+      throw GuildhallException.invalidArgument(
+          "%s has no output; an expert's first is fp32 [n, %d]".formatted(what, hiddenSize));
+    }
     NodeInfo output = outputs.iterator().next();
     check(input, hiddenSize, what + ": input");
     check(output, hiddenSize, what + ": first output");

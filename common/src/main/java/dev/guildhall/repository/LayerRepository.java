@@ -145,18 +145,28 @@ public record LayerRepository(Path folder, List<Layer> layers) {
             "this folder is a layer; the model repository is the folder above it");
       }
       String name = name(repository.relativize(folder));
-      String json = Files.readString(file);
-      StrictJson.check(json);
-      MoeLayerConfig.Builder proto = MoeLayerConfig.newBuilder();
-      JsonFormat.parser().merge(json, proto);
-      return new Layer(name, folder, proto.build(), LayerConfig.of(proto.build()));
-    } catch (InvalidProtocolBufferException e) {
-      throw wrong(file, String.valueOf(e.getMessage()), e);
+      return parse(name, folder, Files.readString(file));
     } catch (IOException e) {
       throw wrong(file, "cannot be read: " + e, e);
     } catch (GuildhallException e) {
       throw wrong(file, e.getMessage(), e);
     }
+  }
+
+  /**
+   * A layer as the text of its layer.json has it.
+   *
+   * @throws GuildhallException INVALID_ARGUMENT saying what is wrong with the text
+   */
+  static Layer parse(String name, Path folder, String json) {
+    StrictJson.check(json);
+    MoeLayerConfig.Builder proto = MoeLayerConfig.newBuilder();
+    try {
+      JsonFormat.parser().merge(json, proto);
+    } catch (InvalidProtocolBufferException e) {
+      throw new GuildhallException(ErrorCode.INVALID_ARGUMENT, String.valueOf(e.getMessage()), e);
+    }
+    return new Layer(name, folder, proto.build(), LayerConfig.of(proto.build()));
   }
 
   private static String name(Path relative) {

@@ -6,6 +6,7 @@ import com.google.gson.stream.JsonToken;
 import dev.guildhall.error.GuildhallException;
 import java.io.IOException;
 import java.io.StringReader;
+import java.nio.charset.StandardCharsets;
 import java.util.HashSet;
 import java.util.Set;
 
@@ -57,6 +58,11 @@ final class StrictJson {
         skipValue(reader);
       }
       reader.endArray();
+    } else if (token == JsonToken.STRING) {
+      String text = reader.nextString();
+      if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+        throw GuildhallException.invalidArgument("a text holds half of a surrogate pair");
+      }
     } else {
       reader.skipValue();
     }

@@ -32,7 +32,8 @@ final class TensorInput implements AutoCloseable {
 
   void readFields() throws IOException {
     while (in.available() > 0) {
-      long tag = readVarint();
+      // Protobuf does not look at bits beyond these either.
+      int tag = (int) readVarint();
       if (tag == TensorMarshaller.PAYLOAD_TAG) {
         readPayload(readLength());
       } else {
@@ -92,9 +93,9 @@ final class TensorInput implements AutoCloseable {
     }
   }
 
-  private void copyField(long tag) throws IOException {
-    writeVarint(tag);
-    switch ((int) tag & 7) {
+  private void copyField(int tag) throws IOException {
+    writeVarint(Integer.toUnsignedLong(tag));
+    switch (tag & 7) {
       case WireFormat.WIRETYPE_VARINT -> writeVarint(readVarint());
       case WireFormat.WIRETYPE_FIXED64 -> copyBytes(Long.BYTES);
       case WireFormat.WIRETYPE_FIXED32 -> copyBytes(Integer.BYTES);
@@ -103,7 +104,9 @@ final class TensorInput implements AutoCloseable {
         writeVarint(length);
         copyBytes(length);
       }
-      default -> throw new IOException("field tag %d has no known wire type".formatted(tag));
+      default ->
+          throw new IOException(
+              "field tag %s has no known wire type".formatted(Integer.toUnsignedString(tag)));
     }
   }
 

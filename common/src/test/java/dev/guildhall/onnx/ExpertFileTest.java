@@ -132,6 +132,12 @@ class ExpertFileTest {
   }
 
   @Test
+  void refusesAModelWithoutOutputs() throws IOException {
+    Path file = write(graph(node("Neg", "x", "y")).addInput(rows("x", 4)));
+    assertRefused(file, "has no output", "fp32 [n, 4]");
+  }
+
+  @Test
   void refusesATruncatedFile() throws IOException {
     Path whole = write(graph(node("Neg", "x", "y")).addInput(rows("x", 4)).addOutput(rows("y", 4)));
     byte[] bytes = Files.readAllBytes(whole);

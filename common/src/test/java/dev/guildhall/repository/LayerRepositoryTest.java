@@ -136,6 +136,7 @@ class LayerRepositoryTest {
         "{\"hidden_size\": 4, /* wide */ \"onnx\": {}} | not one right JSON object",
         "{\"hidden_size\": 4, \"onnx\": {},} | not one right JSON object",
         "{\"weights\": {\"files\": [\"a\", \"b\"} | not one right JSON object",
+        "{\"hidden_size\": 4, \"onnx\": {\"file\": \"\\ud83d\"}} | half of a surrogate pair",
         "[] | not one right JSON object",
         "`` | not one right JSON object",
         "{\"hidden_size\": 4, \"k\": 3, \"num_experts\": 2, \"onnx\": {}} | k is 3; allowed is",

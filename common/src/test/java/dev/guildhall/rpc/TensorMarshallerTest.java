@@ -103,6 +103,21 @@ class TensorMarshallerTest {
   }
 
   @Test
+  void looksAtAsManyBitsOfATagAsProtobufDoes() throws IOException {
+    ByteArrayOutputStream wire = new ByteArrayOutputStream();
+    CodedOutputStream out = CodedOutputStream.newInstance(wire);
+    out.writeUInt64NoTag(1L << 40 | TensorMarshaller.PAYLOAD_TAG);
+    out.writeByteArrayNoTag(new byte[] {1, 2, 3});
+    out.flush();
+    byte[] expected = ExchangeRequest.parseFrom(wire.toByteArray()).getRows().toByteArray();
+    assertArrayEquals(new byte[] {1, 2, 3}, expected);
+    try (TensorMessage<ExchangeRequest> message = marshaller.parse(new Wire(wire.toByteArray()))) {
+      assertEquals(ExchangeRequest.getDefaultInstance(), message.header());
+      assertArrayEquals(expected, ByteBufUtil.getBytes(message.payload()));
+    }
+  }
+
+  @Test
   void handsThePayloadOverWithinAProcess() {
     ByteBuf payload;
     TensorMessage<ExchangeRequest> sent = message(randomBytes(64));
