@@ -2,8 +2,6 @@ package dev.guildhall.repository;
 
 import static java.util.Objects.requireNonNull;
 
-import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.protobuf.util.JsonFormat;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MoeLayerConfig;
@@ -110,13 +108,9 @@ public record LayerRepository(Path folder, List<Layer> layers) {
             "this folder is a layer; the model repository is the folder above it");
       }
       String name = name(repository.relativize(folder));
-      String json = Files.readString(file);
-      StrictJson.check(json);
       MoeLayerConfig.Builder proto = MoeLayerConfig.newBuilder();
-      JsonFormat.parser().merge(json, proto);
+      StrictJson.merge(Files.readString(file), proto);
       return new Layer(name, folder, proto.build(), LayerConfig.of(proto.build()));
-    } catch (InvalidProtocolBufferException e) {
-      throw wrong(file, String.valueOf(e.getMessage()), e);
     } catch (IOException e) {
       throw wrong(file, "cannot be read: " + e, e);
     } catch (GuildhallException e) {
