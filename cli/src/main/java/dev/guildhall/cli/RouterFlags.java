@@ -77,7 +77,8 @@ final class RouterFlags {
         maxTokensInFlight,
         new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype()),
         Duration.ofSeconds(defaultTimeoutSeconds),
-        defaults.lookupInterval());
+        defaults.lookupInterval(),
+        defaults.callers());
   }
 
   /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */

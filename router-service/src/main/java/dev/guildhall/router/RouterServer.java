@@ -2,17 +2,21 @@ package dev.guildhall.router;
 
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.router.admission.CallersFile;
 import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.api.MoeLayerEndpoint;
+import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.router.replicas.ReplicaDiscovery;
 import dev.guildhall.router.replicas.RetryBudget;
+import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
+import io.grpc.ServerBuilder;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
@@ -110,7 +114,8 @@ public final class RouterServer implements AutoCloseable {
             new ForwardMetrics(registry));
     MoeLayerEndpoint endpoint =
         new MoeLayerEndpoint(layers.served(), forward, directory::table, options.defaultTimeout());
-    RpcServer server = RpcServer.start(transport.server(options.port()), List.of(endpoint), GRACE);
+    RpcServer server =
+        RpcServer.start(guarded(options, transport, closing), List.of(endpoint), GRACE);
     closing.push(server::close);
     closing.push(endpoint::drain);
     closing.push(() -> server.serving(false));
@@ -119,6 +124,23 @@ public final class RouterServer implements AutoCloseable {
     directory.onChange(readiness::update);
     discovery.start();
     return new RouterServer(server, directory, readiness, closing);
+  }
+
+  /** The port, and what looks at calls before the endpoint does: the last one added first. */
+  private static ServerBuilder<?> guarded(
+      RouterOptions options, Transport transport, Deque<Runnable> closing) {
+    ServerBuilder<?> builder =
+        transport
+            .server(options.port())
+            .intercept(new ArrivalTimeout(transport.timer(), options.defaultTimeout()));
+    options
+        .callers()
+        .ifPresent(file -> {
+          CallersFile callers = new CallersFile(file, options.lookupInterval());
+          closing.push(callers::close);
+          builder.intercept(new TokenCheck(callers::find));
+        });
+    return builder;
   }
 
   private static void bindGauges(

@@ -4,6 +4,7 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
@@ -33,6 +34,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
 
   private final ForwardTranslator translator;
   private final LayerForward forward;
+  private final Caller caller;
   private final Duration defaultTimeout;
   private final TensorWriter<ForwardResponse> writer;
   private final Map<Object, Runnable> cancels = new ConcurrentHashMap<>();
@@ -46,11 +48,13 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   ForwardStream(
       ForwardTranslator translator,
       LayerForward forward,
+      Caller caller,
       Duration defaultTimeout,
       ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses,
       Consumer<ForwardStream> onEnd) {
     this.translator = translator;
     this.forward = forward;
+    this.caller = caller;
     this.defaultTimeout = defaultTimeout;
     this.writer = new TensorWriter<>(responses, () -> responses.request(1));
     responses.disableAutoRequest();
@@ -82,7 +86,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     }
     ForwardJob job;
     try {
-      job = translator.toJob(request, System.nanoTime() + timeoutNanos);
+      job = translator.toJob(request, caller, System.nanoTime() + timeoutNanos);
     } catch (RuntimeException | OutOfMemoryError e) {
       answer.failed(e);
       return;

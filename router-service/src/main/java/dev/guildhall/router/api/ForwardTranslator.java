@@ -6,6 +6,7 @@ import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.Routes;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.ServedLayer;
@@ -37,10 +38,11 @@ final class ForwardTranslator {
    * Checks a request and makes it a job.
    *
    * @param request its payload is given back, or goes with the job
+   * @param caller who it is for
    * @throws GuildhallException INVALID_ARGUMENT or NOT_FOUND: what is wrong, the value, what is
    *     allowed
    */
-  ForwardJob toJob(TensorMessage<ForwardRequest> request, long deadlineNanos) {
+  ForwardJob toJob(TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
     ForwardRequest header = request.header();
     ServedLayer layer;
     DType dtype;
@@ -63,6 +65,7 @@ final class ForwardTranslator {
       throw e;
     }
     return new ForwardJob(
+        caller,
         layer,
         tokens,
         hiddenStates,

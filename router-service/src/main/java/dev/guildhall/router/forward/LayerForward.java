@@ -2,6 +2,7 @@ package dev.guildhall.router.forward;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;
@@ -60,7 +61,7 @@ public final class LayerForward {
     String layer = job.layer().name();
     ForwardListener observed = metrics.observe(job.layer(), job.tokens(), listener);
     try {
-      budget.acquire(job.tokens());
+      admit(job);
     } catch (GuildhallException e) {
       job.hiddenStates().release();
       observed.failed(e);
@@ -68,7 +69,7 @@ public final class LayerForward {
     }
     int bytes = job.hiddenStates().readableBytes();
     Executor executor = bytes <= INLINE_BYTES ? Runnable::run : workers;
-    Admitted admitted = new Admitted(job.tokens(), observed);
+    Admitted admitted = new Admitted(job.caller(), job.tokens(), observed);
     ForwardCall call =
         new ForwardCall(job, routes.get().layer(layer), settings, failover, executor, admitted);
     admitted.deadline =
@@ -81,6 +82,17 @@ public final class LayerForward {
         call.failed(new GuildhallException(ErrorCode.CANCELLED, "the caller gave the request up"));
   }
 
+  /** Within the caller's limit and within the router's. */
+  private void admit(ForwardJob job) {
+    job.caller().acquire(job.tokens());
+    try {
+      budget.acquire(job.tokens());
+    } catch (GuildhallException e) {
+      job.caller().release(job.tokens());
+      throw e;
+    }
+  }
+
   private static GuildhallException deadlinePassed(String layer) {
     return new GuildhallException(
         ErrorCode.DEADLINE_EXCEEDED,
@@ -89,11 +101,13 @@ public final class LayerForward {
 
   /** Gives back what admission took, before the listener is told. */
   private final class Admitted implements ForwardListener {
+    private final Caller caller;
     private final int tokens;
     private final ForwardListener listener;
     private volatile @Nullable ScheduledFuture<?> deadline;
 
-    Admitted(int tokens, ForwardListener listener) {
+    Admitted(Caller caller, int tokens, ForwardListener listener) {
+      this.caller = caller;
       this.tokens = tokens;
       this.listener = listener;
     }
@@ -116,6 +130,7 @@ public final class LayerForward {
         timeout.cancel(false);
       }
       budget.release(tokens);
+      caller.release(tokens);
     }
   }
 }

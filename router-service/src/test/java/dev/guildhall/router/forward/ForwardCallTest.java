@@ -9,6 +9,7 @@ import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
@@ -90,6 +91,7 @@ class ForwardCallTest {
     hiddenStates.setZero(0, hiddenStates.capacity());
     ForwardJob job =
         new ForwardJob(
+            Caller.ANYONE,
             layer,
             1,
             hiddenStates,
