@@ -26,6 +26,7 @@ class CommonArchitectureTest {
             .withImportOption(new ImportOption.DoNotIncludeTests())
             .importPackages(
                 in("error"),
+                in("files"),
                 in("tensor"),
                 in("safetensors"),
                 in("repository"),
@@ -42,6 +43,11 @@ class CommonArchitectureTest {
   @Test
   void errorKnowsNothingOfOurs() {
     dependsOnlyOn("error");
+  }
+
+  @Test
+  void filesKnowErrorsOnly() {
+    dependsOnlyOn("files", "error");
   }
 
   @Test
@@ -73,7 +79,7 @@ class CommonArchitectureTest {
 
   @Test
   void rpcAndMetricsKnowNoLayers() {
-    dependsOnlyOn("rpc", "error", "proto", "tensor");
+    dependsOnlyOn("rpc", "error", "files", "proto", "tensor");
     dependsOnlyOn("metrics", "error");
     dependsOnlyOn("admin", "repository", "rpc", "error", "proto");
   }

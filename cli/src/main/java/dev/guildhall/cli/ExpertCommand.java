@@ -6,8 +6,14 @@ import dev.guildhall.metrics.Metrics;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.rpc.TransportTls;
+import io.grpc.ServerBuilder;
+import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -25,7 +31,11 @@ final class ExpertCommand implements Callable<Integer> {
   private static final Logger log = LoggerFactory.getLogger(ExpertCommand.class);
   private static final int MAX_MESSAGE_BYTES = 64 << 20;
 
+  /** From the headers of a call to the end of its one message, which is small here. */
+  private static final Duration ARRIVAL_TIMEOUT = Duration.ofSeconds(30);
+
   @Mixin private final ExpertFlags flags = new ExpertFlags();
+  @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
 
   @Option(
       names = "--repository",
@@ -79,19 +89,25 @@ final class ExpertCommand implements Callable<Integer> {
             flags.maxQueuedRows,
             flags.maxQueuedBytes);
     LayerRepository layers = LayerRepository.open(repository);
-    try (Transport transport = new Transport(Servers.ioThreads(), MAX_MESSAGE_BYTES);
-        Metrics metrics = new Metrics(metricsPort);
+    try (Transport transport =
+            new Transport(
+                Servers.ioThreads(),
+                MAX_MESSAGE_BYTES,
+                TransportTls.of(serverTls.tls(), Optional.empty()));
+        Metrics metrics = new Metrics(metricsPort, transport.https());
         ExpertServer server =
-            ExpertServer.start(
-                options,
-                layers,
-                socket == null ? transport.server(port) : transport.server(socket.toAbsolutePath()),
-                metrics.registry())) {
+            ExpertServer.start(options, layers, server(transport), metrics.registry())) {
       String address = socket == null ? "grpc=" + server.port() : "socket=" + socket;
       log.info("expert service hosts rank {} of {} on {}", epRank, epSize, options.device());
       Servers.ready("%s metrics=%d".formatted(address, metrics.port()));
       Servers.stopSignal().join();
     }
     return 0;
+  }
+
+  private ServerBuilder<?> server(Transport transport) throws IOException {
+    ServerBuilder<?> builder =
+        socket == null ? transport.server(port) : transport.server(socket.toAbsolutePath());
+    return builder.intercept(new ArrivalTimeout(transport.timer(), ARRIVAL_TIMEOUT));
   }
 }

@@ -38,6 +38,10 @@ public final class Guildhall {
   public static void main(String[] args) {
     // Replicas come and go behind a name; the JVM would remember its addresses for half a minute.
     Security.setProperty("networkaddress.cache.ttl", "1");
+    // Seconds. The metrics port has few threads, and a reader who is silent would keep one for
+    // ever.
+    System.setProperty("sun.net.httpserver.maxReqTime", "10");
+    System.setProperty("sun.net.httpserver.maxRspTime", "10");
     Servers.exit(commandLine().execute(args));
   }
 
@@ -57,6 +61,19 @@ public final class Guildhall {
       return;
     }
     io.grpc.Status status = Statuses.toStatus(failure);
-    err.println("guildhall: %s: %s".formatted(status.getCode(), status.getDescription()));
+    err.println("guildhall: %s: %s".formatted(status.getCode(), description(status)));
+  }
+
+  /** What gRPC says of a connection that failed is in the causes, the last of them. */
+  private static String description(io.grpc.Status status) {
+    String said = String.valueOf(status.getDescription()).lines().findFirst().orElse("");
+    Throwable cause = status.getCause();
+    if (cause == null) {
+      return said;
+    }
+    while (cause.getCause() != null) {
+      cause = cause.getCause();
+    }
+    return "%s: %s".formatted(said, cause.getMessage());
   }
 }

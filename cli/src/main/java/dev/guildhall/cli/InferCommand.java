@@ -22,6 +22,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code guildhall infer}. */
@@ -32,6 +33,8 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true)
 final class InferCommand implements Callable<Integer> {
   private static final int MAX_ANSWER_BYTES = 256 << 20;
+
+  @Mixin private final ClientFlags flags = new ClientFlags();
 
   @Option(
       names = "--target",
@@ -88,10 +91,11 @@ final class InferCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
-    try (Transport transport = new Transport(1, MAX_ANSWER_BYTES);
+    try (Transport transport = new Transport(1, MAX_ANSWER_BYTES, flags.tls());
         SafetensorsFile file = SafetensorsFile.open(input)) {
       ManagedChannel channel = transport.channel(target);
-      LayerClient client = new LayerClient(channel, Duration.ofSeconds(timeoutSeconds));
+      LayerClient client =
+          new LayerClient(flags.withToken(channel), Duration.ofSeconds(timeoutSeconds));
       StoredTensor hiddenStates = file.tensor("hidden_states");
       try (TensorMessage<ForwardResponse> response = client.forward(request(file), hiddenStates)) {
         write(response, hiddenStates);

@@ -8,7 +8,7 @@ import dev.guildhall.rpc.TensorMethods;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.safetensors.StoredTensor;
 import io.grpc.CallOptions;
-import io.grpc.ManagedChannel;
+import io.grpc.Channel;
 import io.grpc.stub.ClientCalls;
 import io.netty.buffer.ByteBuf;
 import java.time.Duration;
@@ -16,10 +16,10 @@ import java.util.concurrent.TimeUnit;
 
 /** A blocking client of a router. */
 final class LayerClient {
-  private final ManagedChannel channel;
+  private final Channel channel;
   private final Duration timeout;
 
-  LayerClient(ManagedChannel channel, Duration timeout) {
+  LayerClient(Channel channel, Duration timeout) {
     this.channel = channel;
     this.timeout = timeout;
   }
@@ -44,9 +44,7 @@ final class LayerClient {
       return ClientCalls.blockingUnaryCall(
           channel,
           TensorMethods.FORWARD,
-          CallOptions.DEFAULT
-              .withWaitForReady()
-              .withDeadlineAfter(timeout.toMillis(), TimeUnit.MILLISECONDS),
+          CallOptions.DEFAULT.withDeadlineAfter(timeout.toMillis(), TimeUnit.MILLISECONDS),
           message);
     }
   }

@@ -18,6 +18,7 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -32,6 +33,8 @@ final class LayersCommand implements Callable<Integer> {
   private static final int MAX_ANSWER_BYTES = 16 << 20;
 
   @Spec private @Nullable CommandSpec spec;
+
+  @Mixin private final ClientFlags flags = new ClientFlags();
 
   @Option(names = "--repository", paramLabel = "DIR", description = "A model repository.")
   private @Nullable Path repository;
@@ -80,11 +83,11 @@ final class LayersCommand implements Callable<Integer> {
         .build();
   }
 
-  private static List<LayerSummary> atRouter(String target) {
-    try (Transport transport = new Transport(1, MAX_ANSWER_BYTES)) {
+  private List<LayerSummary> atRouter(String target) {
+    try (Transport transport = new Transport(1, MAX_ANSWER_BYTES, flags.tls())) {
       ManagedChannel channel = transport.channel(target);
       try {
-        return MoeLayerServiceGrpc.newBlockingStub(channel)
+        return MoeLayerServiceGrpc.newBlockingStub(flags.withToken(channel))
             .withDeadlineAfter(TIMEOUT_SECONDS, TimeUnit.SECONDS)
             .listLayers(ListLayersRequest.getDefaultInstance())
             .getLayersList();

@@ -4,6 +4,7 @@ import dev.guildhall.metrics.Metrics;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.rpc.TransportTls;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -18,6 +19,8 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true)
 final class RouterCommand implements Callable<Integer> {
   @Mixin private final RouterFlags router = new RouterFlags();
+  @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
+  @Mixin private final ExpertsTlsFlags expertsTls = new ExpertsTlsFlags();
 
   @Option(
       names = "--repository",
@@ -37,8 +40,9 @@ final class RouterCommand implements Callable<Integer> {
   @Override
   public Integer call() throws Exception {
     LayerRepository layers = LayerRepository.open(repository);
-    try (Transport transport = router.transport();
-        Metrics metrics = new Metrics(router.metricsPort());
+    try (Transport transport =
+            router.transport(TransportTls.of(serverTls.tls(), expertsTls.tls()));
+        Metrics metrics = router.metrics(transport);
         RouterServer server =
             RouterServer.start(
                 router.options(experts),

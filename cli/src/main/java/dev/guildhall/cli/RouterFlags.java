@@ -5,9 +5,14 @@ import dev.guildhall.router.RouterOptions;
 import dev.guildhall.router.RouterServer;
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.rpc.TransportTls;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import picocli.CommandLine.Option;
@@ -61,12 +66,28 @@ final class RouterFlags {
               + " Default: ${DEFAULT-VALUE}.")
   private WireDtype wireDtype = WireDtype.fp32;
 
-  int metricsPort() {
-    return metricsPort;
+  @Option(
+      names = "--callers",
+      paramLabel = "FILE",
+      description =
+          "JSON file of who may call, with which tokens and limits; read again when it changes."
+              + " Default: anyone.")
+  private @Nullable Path callers;
+
+  /**
+   * A router's transport.
+   *
+   * @param tls of its ports, and towards expert services
+   */
+  Transport transport(TransportTls tls) {
+    if (callers != null && tls.server().isEmpty()) {
+      log.warn("--callers without --tls-cert: tokens can be read by whoever reads the network");
+    }
+    return new Transport(Servers.ioThreads(), maxRequestBytes, tls);
   }
 
-  Transport transport() {
-    return new Transport(Servers.ioThreads(), maxRequestBytes);
+  Metrics metrics(Transport transport) throws IOException {
+    return new Metrics(metricsPort, transport.https());
   }
 
   RouterOptions options(List<String> experts) {
@@ -77,7 +98,8 @@ final class RouterFlags {
         maxTokensInFlight,
         new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype()),
         Duration.ofSeconds(defaultTimeoutSeconds),
-        defaults.lookupInterval());
+        defaults.lookupInterval(),
+        Optional.ofNullable(callers));
   }
 
   /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */

@@ -6,8 +6,10 @@ import dev.guildhall.onnx.Device;
 import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.rpc.TransportTls;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
@@ -21,6 +23,7 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true)
 final class ServeCommand implements Callable<Integer> {
   @Mixin private final RouterFlags router = new RouterFlags();
+  @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
   @Mixin private final ExpertFlags experts = new ExpertFlags();
 
   @Option(
@@ -43,8 +46,9 @@ final class ServeCommand implements Callable<Integer> {
     LayerRepository layers = LayerRepository.open(repository);
     List<ExpertOptions> services =
         IntStream.range(0, replicas).mapToObj(replica -> options("replica-" + replica)).toList();
-    try (Transport transport = router.transport();
-        Metrics metrics = new Metrics(router.metricsPort());
+    try (Transport transport =
+            router.transport(TransportTls.of(serverTls.tls(), Optional.empty()));
+        Metrics metrics = router.metrics(transport);
         EmbeddedSystem system =
             EmbeddedSystem.start(
                 layers, services, router::options, transport, metrics.registry())) {

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.MissingExperts;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.gate.Jitter;
@@ -113,6 +114,7 @@ class DeepSpeedGoldenTest {
 
   private static ForwardJob job(GoldenCase golden, RouterRooms router) {
     return new ForwardJob(
+        Caller.ANYONE,
         router.layer(),
         golden.tokens(),
         hiddenStates(golden),

@@ -18,6 +18,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 
 /** A router on a free port with one embedded expert service, as {@code guildhall serve} has it. */
@@ -58,7 +59,8 @@ final class ServedSystem implements AutoCloseable {
         MAX_TOKENS_IN_FLIGHT,
         new ExchangeSettings(1 << 20, DType.FP32),
         Duration.ofSeconds(30),
-        Duration.ofMillis(100));
+        Duration.ofMillis(100),
+        Optional.empty());
   }
 
   int port() {

@@ -209,6 +209,10 @@ class ServingApiTest {
     return Stream.of(
         bad("unknown layer", good.toBuilder().setLayer("pear"), "pear", "pair, tight")
             .with(Status.Code.NOT_FOUND),
+        bad("a way out", good.toBuilder().setLayer("../tight/../pair"), "../tight/../pair")
+            .with(Status.Code.NOT_FOUND),
+        bad("a file", good.toBuilder().setLayer("/etc/passwd"), "/etc/passwd", "pair, tight")
+            .with(Status.Code.NOT_FOUND),
         bad("no layer", good.toBuilder().setLayer(""), "layer is \"\"", "pair, tight")
             .with(Status.Code.NOT_FOUND),
         bad("no dtype", good.toBuilder().clearDtype(), "DTYPE_UNSPECIFIED", "DTYPE_FP32"),

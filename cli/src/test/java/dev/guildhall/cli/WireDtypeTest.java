@@ -50,7 +50,8 @@ class WireDtypeTest {
         usual.maxTokensInFlight(),
         new ExchangeSettings(usual.exchange().maxBatchBytes(), wire),
         usual.defaultTimeout(),
-        usual.lookupInterval());
+        usual.lookupInterval(),
+        usual.callers());
   }
 
   private static double differenceFromDeepSpeed(ForwardResponse answer) {

@@ -1,6 +1,7 @@
 package dev.guildhall.metrics;
 
 import com.sun.management.ThreadMXBean;
+import com.sun.net.httpserver.HttpsConfigurator;
 import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.jvm.JvmCompilationMetrics;
@@ -15,6 +16,7 @@ import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
 import io.prometheus.metrics.exporter.httpserver.HTTPServer;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.util.Optional;
 
 /** The meters of a process, with those of its JVM, and the HTTP port that shows them. */
 public final class Metrics implements AutoCloseable {
@@ -24,11 +26,21 @@ public final class Metrics implements AutoCloseable {
   private final HTTPServer server;
 
   /**
-   * Starts serving {@code /metrics}.
+   * Starts serving {@code /metrics} over HTTP.
    *
    * @param port 0 picks a free one
    */
   public Metrics(int port) throws IOException {
+    this(port, Optional.empty());
+  }
+
+  /**
+   * Starts serving {@code /metrics}.
+   *
+   * @param port 0 picks a free one
+   * @param https TLS, plain HTTP without
+   */
+  public Metrics(int port, Optional<HttpsConfigurator> https) throws IOException {
     new JvmCompilationMetrics().bindTo(registry);
     new JvmMemoryMetrics().bindTo(registry);
     new JvmThreadMetrics().bindTo(registry);
@@ -41,8 +53,10 @@ public final class Metrics implements AutoCloseable {
     FunctionCounter.builder(
             MetricNames.ALLOCATED_BYTES, threads, ThreadMXBean::getTotalThreadAllocatedBytes)
         .register(registry);
-    server =
-        HTTPServer.builder().port(port).registry(registry.getPrometheusRegistry()).buildAndStart();
+    HTTPServer.Builder builder =
+        HTTPServer.builder().port(port).registry(registry.getPrometheusRegistry());
+    https.ifPresent(builder::httpsConfigurator);
+    server = builder.buildAndStart();
   }
 
   public MeterRegistry registry() {

@@ -117,8 +117,12 @@ public record LayerConfig(
       case ONNX -> {
         OnnxExpert onnx = proto.getOnnx();
         yield new ExpertArchitecture.Onnx(
-            onnx.hasFile() ? oneEach(proto, "onnx.file", onnx.getFile()) : "expert_{expert}.onnx",
-            onnx.hasResidualFile() ? onnx.getResidualFile() : "mlp.onnx");
+            onnx.hasFile()
+                ? inFolder("onnx.file", oneEach(proto, "onnx.file", onnx.getFile()))
+                : "expert_{expert}.onnx",
+            onnx.hasResidualFile()
+                ? inFolder("onnx.residual_file", onnx.getResidualFile())
+                : "mlp.onnx");
       }
       case EXPERT_NOT_SET ->
           throw GuildhallException.invalidArgument(
@@ -141,6 +145,7 @@ public record LayerConfig(
 
   private static WeightNames weights(MoeLayerConfig proto) {
     Weights weights = proto.getWeights();
+    weights.getFilesList().forEach(file -> inFolder("weights.files", file));
     return new WeightNames(
         weights.getFilesCount() == 0 ? List.of("model.safetensors") : weights.getFilesList(),
         weights.hasGate() ? weights.getGate() : "gate.wg.weight",
@@ -158,6 +163,19 @@ public record LayerConfig(
         field,
         name,
         "a name with {expert} in it");
+    return name;
+  }
+
+  /** A repository may come from strangers; what it names must be in it. */
+  private static String inFolder(String field, String name) {
+    check(
+        !name.isEmpty()
+            && !name.startsWith("/")
+            && !name.contains("\0")
+            && !("/" + name + "/").contains("/../"),
+        field,
+        name,
+        "the relative name of a file in the layer's folder, without \"..\"");
     return name;
   }
 

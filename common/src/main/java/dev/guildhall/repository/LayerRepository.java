@@ -2,8 +2,6 @@ package dev.guildhall.repository;
 
 import static java.util.Objects.requireNonNull;
 
-import com.google.protobuf.InvalidProtocolBufferException;
-import com.google.protobuf.util.JsonFormat;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MoeLayerConfig;
@@ -159,13 +157,8 @@ public record LayerRepository(Path folder, List<Layer> layers) {
    * @throws GuildhallException INVALID_ARGUMENT saying what is wrong with the text
    */
   static Layer parse(String name, Path folder, String json) {
-    StrictJson.check(json);
     MoeLayerConfig.Builder proto = MoeLayerConfig.newBuilder();
-    try {
-      JsonFormat.parser().merge(json, proto);
-    } catch (InvalidProtocolBufferException e) {
-      throw new GuildhallException(ErrorCode.INVALID_ARGUMENT, String.valueOf(e.getMessage()), e);
-    }
+    StrictJson.merge(json, proto);
     return new Layer(name, folder, proto.build(), LayerConfig.of(proto.build()));
   }
 

@@ -3,6 +3,10 @@ package dev.guildhall.repository;
 import com.google.gson.Strictness;
 import com.google.gson.stream.JsonReader;
 import com.google.gson.stream.JsonToken;
+import com.google.protobuf.InvalidProtocolBufferException;
+import com.google.protobuf.Message;
+import com.google.protobuf.util.JsonFormat;
+import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import java.io.IOException;
 import java.io.StringReader;
@@ -11,19 +15,29 @@ import java.util.HashSet;
 import java.util.Set;
 
 /**
- * The check that a text is one JSON object as the standard has it. Protobuf's own parser takes bare
- * names, lets the last of two fields of one name win, and does not look behind the object: an edit
- * gone wrong would serve something else than it says.
+ * Reads messages from texts that are one JSON object as the standard has it. Protobuf's own parser
+ * takes bare names, lets the last of two fields of one name win, and does not look behind the
+ * object: an edit gone wrong would serve something else than it says.
  */
-final class StrictJson {
+public final class StrictJson {
   private StrictJson() {}
 
   /**
-   * Checks.
+   * Reads a message's JSON form.
    *
-   * @throws GuildhallException INVALID_ARGUMENT saying what is wrong and where
+   * @throws GuildhallException INVALID_ARGUMENT saying what is wrong and where, a key that the
+   *     message does not have included
    */
-  static void check(String json) {
+  public static void merge(String json, Message.Builder message) {
+    check(json);
+    try {
+      JsonFormat.parser().merge(json, message);
+    } catch (InvalidProtocolBufferException e) {
+      throw new GuildhallException(ErrorCode.INVALID_ARGUMENT, String.valueOf(e.getMessage()), e);
+    }
+  }
+
+  private static void check(String json) {
     try (JsonReader reader = new JsonReader(new StringReader(json))) {
       reader.setStrictness(Strictness.STRICT);
       skipObject(reader);

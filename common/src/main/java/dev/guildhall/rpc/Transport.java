@@ -1,5 +1,6 @@
 package dev.guildhall.rpc;
 
+import com.sun.net.httpserver.HttpsConfigurator;
 import dev.guildhall.error.GuildhallException;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
@@ -30,8 +31,10 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 
 /**
  * The event loops of a process, and servers and channels on them.
@@ -63,12 +66,44 @@ public final class Transport implements AutoCloseable {
 
   private final EventLoopGroup loops;
   private final int maxMessageBytes;
+  private final ServerBounds bounds;
+  private final Optional<WatchedTls> serverTls;
+  private final Optional<WatchedTls> clientTls;
+  private final Optional<String> serverName;
 
   /**
+   * A transport in plaintext.
+   *
    * @param threads event loops
    * @param maxMessageBytes largest message that servers take
    */
   public Transport(int threads, int maxMessageBytes) {
+    this(threads, maxMessageBytes, TransportTls.PLAINTEXT);
+  }
+
+  /**
+   * A transport of all of a process's servers and channels.
+   *
+   * @param threads event loops
+   * @param maxMessageBytes largest message that servers take
+   * @param tls its files are watched until this is closed
+   * @throws GuildhallException NOT_FOUND or INVALID_ARGUMENT for a file of certificates or keys
+   *     that is missing or wrong
+   */
+  public Transport(int threads, int maxMessageBytes, TransportTls tls) {
+    this(threads, maxMessageBytes, tls, ServerBounds.STANDARD);
+  }
+
+  Transport(int threads, int maxMessageBytes, TransportTls tls, ServerBounds bounds) {
+    this.bounds = bounds;
+    this.serverName = tls.client().flatMap(ClientTls::serverName);
+    this.serverTls = tls.server().map(server -> new WatchedTls(server, tls.reloadInterval()));
+    try {
+      this.clientTls = tls.client().map(client -> new WatchedTls(client, tls.reloadInterval()));
+    } catch (RuntimeException e) {
+      serverTls.ifPresent(WatchedTls::close);
+      throw e;
+    }
     DefaultThreadFactory factory = new DefaultThreadFactory("guildhall-io", true);
     this.loops =
         new MultiThreadIoEventLoopGroup(
@@ -91,7 +126,7 @@ public final class Transport implements AutoCloseable {
   public NettyServerBuilder server(int port) {
     return server(
         new InetSocketAddress(port),
-        Epoll.isAvailable() ? EpollServerSocketChannel.class : NioServerSocketChannel.class);
+        Epoll.isAvailable() ? EpollServerSocketChannel::new : NioServerSocketChannel::new);
   }
 
   /**
@@ -117,7 +152,7 @@ public final class Transport implements AutoCloseable {
       }
       Files.delete(socket);
     }
-    return server(new DomainSocketAddress(socket.toFile()), EpollServerDomainSocketChannel.class);
+    return server(new DomainSocketAddress(socket.toFile()), EpollServerDomainSocketChannel::new);
   }
 
   private static boolean isSocket(Path path) throws IOException {
@@ -133,19 +168,35 @@ public final class Transport implements AutoCloseable {
     }
   }
 
-  private NettyServerBuilder server(
-      SocketAddress address, Class<? extends ServerChannel> channelType) {
-    return NettyServerBuilder.forAddress(address)
+  private NettyServerBuilder server(SocketAddress address, Supplier<ServerChannel> channels) {
+    NettyServerBuilder builder = NettyServerBuilder.forAddress(address);
+    serverTls.ifPresent(tls -> builder.sslContext(tls.context()));
+    return builder
         .bossEventLoopGroup(loops)
         .workerEventLoopGroup(loops)
-        .channelType(channelType)
+        .channelFactory(() -> limited(channels.get()))
         .withChildOption(ChannelOption.ALLOCATOR, LendingAllocator.INSTANCE)
         .withChildOption(ChannelOption.RECVBUF_ALLOCATOR, readSize())
         .directExecutor()
         .flowControlWindow(FLOW_CONTROL_WINDOW_BYTES)
         .permitKeepAliveTime(KEEP_ALIVE_SECONDS / 2, TimeUnit.SECONDS)
         .permitKeepAliveWithoutCalls(true)
-        .maxInboundMessageSize(maxMessageBytes);
+        .maxInboundMessageSize(maxMessageBytes)
+        .maxInboundMetadataSize(bounds.metadataBytes())
+        .maxConcurrentCallsPerConnection(bounds.callsPerConnection())
+        .handshakeTimeout(bounds.handshake().toMillis(), TimeUnit.MILLISECONDS)
+        .keepAliveTime(bounds.keepAlive().toMillis(), TimeUnit.MILLISECONDS)
+        .keepAliveTimeout(bounds.keepAliveAnswer().toMillis(), TimeUnit.MILLISECONDS);
+  }
+
+  private ServerChannel limited(ServerChannel listening) {
+    listening.pipeline().addFirst(new ConnectionLimit(bounds.connections()));
+    return listening;
+  }
+
+  /** TLS for a port of the JDK's HTTP server, with the certificates of gRPC's ports. */
+  public Optional<HttpsConfigurator> https() {
+    return serverTls.map(WatchedTls::https);
   }
 
   /**
@@ -155,7 +206,17 @@ public final class Transport implements AutoCloseable {
    */
   public ManagedChannel channel(String target) {
     boolean domainSocket = target.startsWith("unix:");
-    return NettyChannelBuilder.forTarget(target)
+    NettyChannelBuilder builder = NettyChannelBuilder.forTarget(target);
+    if (clientTls.isPresent()) {
+      builder.sslContext(clientTls.get().context());
+      // A path is no name that a certificate could be for.
+      serverName
+          .or(() -> domainSocket ? Optional.of("localhost") : Optional.empty())
+          .ifPresent(builder::overrideAuthority);
+    } else {
+      builder.usePlaintext();
+    }
+    return builder
         .eventLoopGroup(loops)
         .channelType(
             channelType(domainSocket),
@@ -170,7 +231,6 @@ public final class Transport implements AutoCloseable {
         .maxInboundMessageSize(Math.max(maxMessageBytes, MIN_ANSWER_BYTES))
         // gRPC's retry keeps messages it has sent; ours borrow pooled memory.
         .disableRetry()
-        .usePlaintext()
         .build();
   }
 
@@ -189,6 +249,8 @@ public final class Transport implements AutoCloseable {
 
   @Override
   public void close() {
+    serverTls.ifPresent(WatchedTls::close);
+    clientTls.ifPresent(WatchedTls::close);
     loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).awaitUninterruptibly(3, TimeUnit.SECONDS);
   }
 }

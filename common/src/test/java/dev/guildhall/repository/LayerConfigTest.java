@@ -22,6 +22,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 class LayerConfigTest {
   private static final String FACTOR = "a finite number from 0";
+  private static final String IN_FOLDER =
+      "the relative name of a file in the layer's folder, without \"..\"";
 
   /** A right configuration with 8 experts. */
   private static MoeLayerConfig.Builder right() {
@@ -221,7 +223,26 @@ class LayerConfigTest {
             right().setOnnx(OnnxExpert.newBuilder().setFile("expert.onnx")),
             "onnx.file",
             "expert.onnx",
-            "a name with {expert} in it"));
+            "a name with {expert} in it"),
+        wrong(files("m", "../other/m"), "weights.files", "../other/m", IN_FOLDER),
+        wrong(files("/etc/passwd"), "weights.files", "/etc/passwd", IN_FOLDER),
+        wrong(files("a/../../b"), "weights.files", "a/../../b", IN_FOLDER),
+        wrong(files(".."), "weights.files", "..", IN_FOLDER),
+        wrong(files(""), "weights.files", "", IN_FOLDER),
+        wrong(
+            right().setOnnx(OnnxExpert.newBuilder().setFile("../{expert}.onnx")),
+            "onnx.file",
+            "../{expert}.onnx",
+            IN_FOLDER),
+        wrong(
+            right().setOnnx(OnnxExpert.newBuilder().setResidualFile("/mlp.onnx")),
+            "onnx.residual_file",
+            "/mlp.onnx",
+            IN_FOLDER));
+  }
+
+  private static MoeLayerConfig.Builder files(String... names) {
+    return right().setWeights(Weights.newBuilder().addAllFiles(List.of(names)));
   }
 
   private static Arguments wrong(

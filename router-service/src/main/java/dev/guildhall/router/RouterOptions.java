@@ -2,8 +2,10 @@ package dev.guildhall.router;
 
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.tensor.DType;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * How a router is set up.
@@ -14,7 +16,8 @@ import java.util.List;
  * @param maxTokensInFlight beyond them requests are refused
  * @param exchange how rows travel to the expert services
  * @param defaultTimeout of a request that brings no deadline
- * @param lookupInterval between look-ups of {@code dns:///} names
+ * @param lookupInterval between look-ups of {@code dns:///} names, and looks at the callers' file
+ * @param callers file that says who may call, with which tokens; none: anyone
  */
 public record RouterOptions(
     List<String> experts,
@@ -22,7 +25,8 @@ public record RouterOptions(
     long maxTokensInFlight,
     ExchangeSettings exchange,
     Duration defaultTimeout,
-    Duration lookupInterval) {
+    Duration lookupInterval,
+    Optional<Path> callers) {
 
   public static final int DEFAULT_PORT = 8001;
 
@@ -38,6 +42,7 @@ public record RouterOptions(
         1 << 20,
         new ExchangeSettings(1 << 20, DType.FP32),
         Duration.ofSeconds(30),
-        Duration.ofSeconds(5));
+        Duration.ofSeconds(5),
+        Optional.empty());
   }
 }

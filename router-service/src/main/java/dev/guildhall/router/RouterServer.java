@@ -3,7 +3,9 @@ package dev.guildhall.router;
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
+import dev.guildhall.router.admission.CallersFile;
 import dev.guildhall.router.api.MoeLayerEndpoint;
+import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
@@ -14,9 +16,11 @@ import dev.guildhall.router.replicas.ReplicaDirectory;
 import dev.guildhall.router.replicas.ReplicaDiscovery;
 import dev.guildhall.router.replicas.RetryBudget;
 import dev.guildhall.router.replicas.RoutingTable;
+import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
+import io.grpc.ServerBuilder;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.MultiGauge;
@@ -128,7 +132,8 @@ public final class RouterServer implements AutoCloseable {
             new ForwardMetrics(registry));
     MoeLayerEndpoint endpoint =
         new MoeLayerEndpoint(served, forward, directory::table, options.defaultTimeout());
-    RpcServer server = RpcServer.start(transport.server(options.port()), List.of(endpoint), GRACE);
+    RpcServer server =
+        RpcServer.start(guarded(options, transport, closing), List.of(endpoint), GRACE);
     closing.push(server::close);
     closing.push(endpoint::drain);
     closing.push(() -> server.serving(false));
@@ -143,6 +148,23 @@ public final class RouterServer implements AutoCloseable {
     });
     discovery.start();
     return new RouterServer(server, live, directory, readiness, closing);
+  }
+
+  /** The port, and what looks at calls before the endpoint does: the last one added first. */
+  private static ServerBuilder<?> guarded(
+      RouterOptions options, Transport transport, Deque<Runnable> closing) {
+    ServerBuilder<?> builder =
+        transport
+            .server(options.port())
+            .intercept(new ArrivalTimeout(transport.timer(), options.defaultTimeout()));
+    options
+        .callers()
+        .ifPresent(file -> {
+          CallersFile callers = new CallersFile(file, options.lookupInterval());
+          closing.push(callers::close);
+          builder.intercept(new TokenCheck(callers::find));
+        });
+    return builder;
   }
 
   private static void bindGauges(

@@ -4,6 +4,7 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
@@ -38,6 +39,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
 
   private final ForwardTranslator translator;
   private final LayerForward forward;
+  private final Caller caller;
   private final Duration defaultTimeout;
   private final InboundWindow window;
   private final TensorWriter<ForwardResponse> writer;
@@ -52,11 +54,13 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   ForwardStream(
       ForwardTranslator translator,
       LayerForward forward,
+      Caller caller,
       Duration defaultTimeout,
       ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses,
       Consumer<ForwardStream> onEnd) {
     this.translator = translator;
     this.forward = forward;
+    this.caller = caller;
     this.defaultTimeout = defaultTimeout;
     this.window = new InboundWindow(responses, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES);
     this.writer = new TensorWriter<>(responses, window::taken);
@@ -91,7 +95,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     }
     ForwardJob job;
     try {
-      job = translator.toJob(request, System.nanoTime() + timeoutNanos);
+      job = translator.toJob(request, caller, System.nanoTime() + timeoutNanos);
     } catch (RuntimeException | OutOfMemoryError e) {
       answer.failed(e);
       return;

@@ -8,6 +8,7 @@ import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.Routes;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.MissingExperts;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.ServedLayer;
@@ -39,10 +40,11 @@ final class ForwardTranslator {
    * Checks a request and makes it a job.
    *
    * @param request its payload is given back, or goes with the job
+   * @param caller who it is for
    * @throws GuildhallException INVALID_ARGUMENT or NOT_FOUND: what is wrong, the value, what is
    *     allowed
    */
-  ForwardJob toJob(TensorMessage<ForwardRequest> request, long deadlineNanos) {
+  ForwardJob toJob(TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
     ServedLayer layer;
     try {
       layer = layers.acquire(request.header().getLayer());
@@ -51,7 +53,7 @@ final class ForwardTranslator {
       throw e;
     }
     try {
-      return toJob(layer, request, deadlineNanos);
+      return toJob(layer, request, caller, deadlineNanos);
     } catch (RuntimeException | OutOfMemoryError e) {
       layer.uses().release();
       throw e;
@@ -59,7 +61,10 @@ final class ForwardTranslator {
   }
 
   private static ForwardJob toJob(
-      ServedLayer layer, TensorMessage<ForwardRequest> request, long deadlineNanos) {
+      ServedLayer layer,
+      TensorMessage<ForwardRequest> request,
+      Caller caller,
+      long deadlineNanos) {
     ForwardRequest header = request.header();
     DType dtype;
     int tokens;
@@ -82,6 +87,7 @@ final class ForwardTranslator {
       throw e;
     }
     return new ForwardJob(
+        caller,
         layer,
         tokens,
         hiddenStates,

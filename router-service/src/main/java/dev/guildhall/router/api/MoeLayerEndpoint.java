@@ -98,7 +98,7 @@ public final class MoeLayerEndpoint implements BindableService {
         (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) observer;
     ForwardJob job;
     try {
-      job = translator.toJob(request, deadlineNanos());
+      job = translator.toJob(request, TokenCheck.CALLER.get(), deadlineNanos());
     } catch (RuntimeException | OutOfMemoryError e) {
       responses.onError(Statuses.toCallFailure(e));
       return;
@@ -122,6 +122,7 @@ public final class MoeLayerEndpoint implements BindableService {
         new ForwardStream(
             translator,
             forward,
+            TokenCheck.CALLER.get(),
             defaultTimeout,
             (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses,
             streams::remove);

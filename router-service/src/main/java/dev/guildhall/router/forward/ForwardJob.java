@@ -1,6 +1,7 @@
 package dev.guildhall.router.forward;
 
 import dev.guildhall.repository.MissingExperts;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.gate.NoiseSource;
 import dev.guildhall.router.gate.UsedTokens;
 import io.netty.buffer.ByteBuf;
@@ -8,6 +9,7 @@ import io.netty.buffer.ByteBuf;
 /**
  * One request as its layer needs it.
  *
+ * @param caller who it is for
  * @param layer its use goes with the job
  * @param hiddenStates [tokens, H] fp32; ownership goes with the job
  * @param training training mode: its capacity factor, and the gate's noise
@@ -15,6 +17,7 @@ import io.netty.buffer.ByteBuf;
  * @param deadlineNanos on the clock of {@link System#nanoTime}
  */
 public record ForwardJob(
+    Caller caller,
     ServedLayer layer,
     int tokens,
     ByteBuf hiddenStates,

@@ -3,6 +3,7 @@ package dev.guildhall.router.forward;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.AdaptiveLimit;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;
@@ -65,7 +66,7 @@ public final class LayerForward {
     String layer = job.layer().name();
     ForwardListener observed = metrics.observe(job.layer(), job.tokens(), listener);
     try {
-      budget.acquire(job.tokens());
+      admit(job);
     } catch (GuildhallException e) {
       job.hiddenStates().release();
       job.layer().uses().release();
@@ -96,6 +97,17 @@ public final class LayerForward {
   /** Tokens that may be in flight now. */
   public long tokensAllowed() {
     return limit.tokens();
+  }
+
+  /** Within the caller's limit and within the router's. */
+  private void admit(ForwardJob job) {
+    job.caller().acquire(job.tokens());
+    try {
+      budget.acquire(job.tokens());
+    } catch (GuildhallException e) {
+      job.caller().release(job.tokens());
+      throw e;
+    }
   }
 
   private static GuildhallException deadlinePassed(String layer) {
@@ -152,6 +164,7 @@ public final class LayerForward {
         timeout.cancel(false);
       }
       budget.release(job.tokens());
+      job.caller().release(job.tokens());
       job.layer().uses().release();
     }
   }

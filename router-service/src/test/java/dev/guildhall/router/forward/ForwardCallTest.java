@@ -12,6 +12,7 @@ import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.repository.Uses;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.gate.Gate;
 import dev.guildhall.router.gate.SeededNoise;
 import dev.guildhall.router.gate.UsedTokens;
@@ -94,6 +95,7 @@ class ForwardCallTest {
     hiddenStates.setZero(0, hiddenStates.capacity());
     ForwardJob job =
         new ForwardJob(
+            Caller.ANYONE,
             layer,
             1,
             hiddenStates,
