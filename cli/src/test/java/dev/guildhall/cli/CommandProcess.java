@@ -22,7 +22,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
 /** The guildhall command in a process of its own, started as the launcher does. */
-final class CommandProcess implements AutoCloseable {
+public final class CommandProcess implements AutoCloseable {
   private static final long LIMIT_SECONDS = 60;
 
   private final Process process;
@@ -42,20 +42,31 @@ final class CommandProcess implements AutoCloseable {
    * @param logs folder for what it writes to stderr
    */
   static CommandProcess start(Path logs, String... arguments) throws IOException {
-    List<String> command = new ArrayList<>();
+    return start(
+        logs, List.of(), List.of("-Xmx256m", "-XX:TieredStopAtLevel=1"), List.of(arguments));
+  }
+
+  /**
+   * Starts a command.
+   *
+   * @param logs folder for what it writes to stderr
+   * @param prefix what executes it, as {@code ip netns exec NAME}; empty for nothing
+   * @param jvmFlags beside those of the launcher
+   */
+  public static CommandProcess start(
+      Path logs, List<String> prefix, List<String> jvmFlags, List<String> arguments)
+      throws IOException {
+    List<String> command = new ArrayList<>(prefix);
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
         List.of(
             "--sun-misc-unsafe-memory-access=allow",
             "--enable-native-access=ALL-UNNAMED",
-            "-Xmx256m",
-            "-XX:TieredStopAtLevel=1",
-            "-Dguildhall.home=" + Path.of(System.getProperty("guildhall.home", "..")),
-            "-cp",
-            classPath(),
-            Guildhall.class.getName()));
-    command.addAll(List.of(arguments));
-    Path err = Files.createTempFile(logs, arguments[0] + "-", ".err");
+            "-Dguildhall.home=" + Path.of(System.getProperty("guildhall.home", ".."))));
+    command.addAll(jvmFlags);
+    command.addAll(List.of("-cp", classPath(), Guildhall.class.getName()));
+    command.addAll(arguments);
+    Path err = Files.createTempFile(logs, arguments.getFirst() + "-", ".err");
     ProcessBuilder builder = new ProcessBuilder(command).redirectError(err.toFile());
     // Variables of whoever runs the tests must not set flags.
     builder.environment().keySet().removeIf(name -> name.startsWith("GUILDHALL_"));
@@ -79,7 +90,7 @@ final class CommandProcess implements AutoCloseable {
   }
 
   /** Waits for the line {@code ready} and gives a port that it names. */
-  int port(String name) throws InterruptedException {
+  public int port(String name) throws InterruptedException {
     String line = awaitReady();
     Matcher port = Pattern.compile(name + "=(\\d+)").matcher(line);
     assertTrue(port.find(), line);
@@ -99,7 +110,7 @@ final class CommandProcess implements AutoCloseable {
   }
 
   /** Waits for the end. */
-  int exitCode() throws InterruptedException {
+  public int exitCode() throws InterruptedException {
     if (!process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)) {
       fail("still running after %d s: %s".formatted(LIMIT_SECONDS, err()));
     }
@@ -112,7 +123,7 @@ final class CommandProcess implements AutoCloseable {
   }
 
   /** Stderr so far. */
-  String err() {
+  public String err() {
     try {
       return Files.readString(err);
     } catch (IOException e) {
@@ -121,23 +132,31 @@ final class CommandProcess implements AutoCloseable {
   }
 
   /** SIGTERM. */
-  void terminate() {
+  public void terminate() {
     process.destroy();
   }
 
   /** SIGKILL. */
-  void kill() throws InterruptedException {
+  public void kill() throws InterruptedException {
     process.destroyForcibly().waitFor();
   }
 
   /** SIGSTOP: its connections stay open and nothing comes from it. */
-  void pause() throws Exception {
+  public void pause() throws Exception {
     signal("-STOP");
   }
 
   /** SIGCONT. */
-  void resume() throws Exception {
+  public void resume() throws Exception {
     signal("-CONT");
+  }
+
+  public long pid() {
+    return process.pid();
+  }
+
+  public boolean isAlive() {
+    return process.isAlive();
   }
 
   private void signal(String name) throws Exception {

@@ -4,10 +4,10 @@ import dev.guildhall.repository.LayerRepository;
 import java.nio.file.Path;
 
 /** The example layer and its held-out data. */
-final class Digits {
-  static final String LAYER = "digits";
-  static final int HIDDEN_SIZE = 128;
-  static final Path REPOSITORY =
+public final class Digits {
+  public static final String LAYER = "digits";
+  public static final int HIDDEN_SIZE = 128;
+  public static final Path REPOSITORY =
       Path.of(System.getProperty("guildhall.home", "..")).resolve("examples").resolve("digits");
   static final Path HELD_OUT = REPOSITORY.resolve("heldout.safetensors");
 

@@ -4,11 +4,11 @@ import dev.guildhall.proto.DType;
 import dev.guildhall.proto.ForwardRequest;
 
 /** Requests of random hidden states. */
-final class Requests {
+public final class Requests {
   private Requests() {}
 
   /** fp32 hidden states [tokens, hiddenSize]. */
-  static ForwardRequest.Builder random(String layer, int tokens, int hiddenSize, long seed) {
+  public static ForwardRequest.Builder random(String layer, int tokens, int hiddenSize, long seed) {
     return of(layer, Tensors.random(seed, tokens * hiddenSize), tokens, hiddenSize);
   }
 

@@ -18,11 +18,11 @@ import java.util.List;
 import java.util.SplittableRandom;
 
 /** Tensors of tests: random ones, those of files, and their wire form. */
-final class Tensors {
+public final class Tensors {
   private Tensors() {}
 
   /** [elements] uniform in (-1, 1). */
-  static float[] random(long seed, int elements) {
+  public static float[] random(long seed, int elements) {
     SplittableRandom random = new SplittableRandom(seed);
     float[] values = new float[elements];
     for (int i = 0; i < elements; i++) {
@@ -31,7 +31,7 @@ final class Tensors {
     return values;
   }
 
-  static StoredTensor fp32(float[] values, long... shape) {
+  public static StoredTensor fp32(float[] values, long... shape) {
     return new StoredTensor(
         DType.FP32, Arrays.stream(shape).boxed().toList(), MemorySegment.ofArray(values));
   }
@@ -41,7 +41,7 @@ final class Tensors {
         DType.INT64, List.of((long) values.length), MemorySegment.ofArray(values));
   }
 
-  static ByteString bytes(float... values) {
+  public static ByteString bytes(float... values) {
     ByteBuffer bytes =
         ByteBuffer.allocate(values.length * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
     bytes.asFloatBuffer().put(values);
@@ -56,7 +56,7 @@ final class Tensors {
     return ByteString.copyFrom(narrow);
   }
 
-  static float[] floats(ByteString bytes) {
+  public static float[] floats(ByteString bytes) {
     return MemorySegment.ofArray(bytes.toByteArray()).toArray(JAVA_FLOAT_UNALIGNED);
   }
 
