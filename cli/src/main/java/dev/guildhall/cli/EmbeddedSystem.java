@@ -3,6 +3,7 @@ package dev.guildhall.cli;
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.expert.ExpertServer;
 import dev.guildhall.repository.LayerRepository;
+import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.router.RouterOptions;
 import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
@@ -71,6 +72,14 @@ final class EmbeddedSystem implements AutoCloseable {
       experts.forEach(ExpertServer::close);
       throw e;
     }
+  }
+
+  /** What changes the layers, that of the experts first. */
+  List<LiveRepository<?>> repositories() {
+    List<LiveRepository<?>> all = new ArrayList<>();
+    experts.forEach(server -> all.add(server.repository()));
+    all.add(router.repository());
+    return all;
   }
 
   RouterServer router() {

@@ -13,6 +13,7 @@ import io.grpc.ServerBuilder;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
@@ -36,6 +37,7 @@ final class ExpertCommand implements Callable<Integer> {
 
   @Mixin private final ExpertFlags flags = new ExpertFlags();
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
+  @Mixin private final AdminFlags admin = new AdminFlags();
 
   @Option(
       names = "--repository",
@@ -96,10 +98,12 @@ final class ExpertCommand implements Callable<Integer> {
                 TransportTls.of(serverTls.tls(), Optional.empty()));
         Metrics metrics = new Metrics(metricsPort, transport.https());
         ExpertServer server =
-            ExpertServer.start(options, layers, server(transport), metrics.registry())) {
+            ExpertServer.start(options, layers, server(transport), metrics.registry());
+        AdminFlags.Admin changes =
+            admin.start(transport, serverTls.tls(), List.of(server.repository()))) {
       String address = socket == null ? "grpc=" + server.port() : "socket=" + socket;
       log.info("expert service hosts rank {} of {} on {}", epRank, epSize, options.device());
-      Servers.ready("%s metrics=%d".formatted(address, metrics.port()));
+      Servers.ready("%s metrics=%d%s".formatted(address, metrics.port(), changes.ports()));
       Servers.stopSignal().join();
     }
     return 0;

@@ -27,7 +27,9 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "layers",
     description = "Lists the layers of a model repository or of a running router.",
-    mixinStandardHelpOptions = true)
+    mixinStandardHelpOptions = true,
+    synopsisSubcommandLabel = "[COMMAND]",
+    subcommands = {LoadLayerCommand.class, UnloadLayerCommand.class})
 final class LayersCommand implements Callable<Integer> {
   private static final int TIMEOUT_SECONDS = 10;
   private static final int MAX_ANSWER_BYTES = 16 << 20;

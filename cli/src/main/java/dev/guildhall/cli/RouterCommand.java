@@ -21,6 +21,7 @@ final class RouterCommand implements Callable<Integer> {
   @Mixin private final RouterFlags router = new RouterFlags();
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
   @Mixin private final ExpertsTlsFlags expertsTls = new ExpertsTlsFlags();
+  @Mixin private final AdminFlags admin = new AdminFlags();
 
   @Option(
       names = "--repository",
@@ -34,7 +35,9 @@ final class RouterCommand implements Callable<Integer> {
       required = true,
       split = ",",
       paramLabel = "TARGET",
-      description = "Expert services: host:port, dns:///name:port or unix:///path.")
+      description =
+          "Expert services: host:port, dns:///name:port, unix:///path, or file:///path of a file"
+              + " that lists such targets, one a line.")
   private List<String> experts = List.of();
 
   @Override
@@ -49,8 +52,10 @@ final class RouterCommand implements Callable<Integer> {
                 layers,
                 transport,
                 transport::channel,
-                metrics.registry())) {
-      RouterFlags.serve(server, metrics);
+                metrics.registry());
+        AdminFlags.Admin changes =
+            admin.start(transport, serverTls.tls(), List.of(server.repository()))) {
+      RouterFlags.serve(server, metrics, changes);
     }
     return 0;
   }

@@ -58,6 +58,15 @@ final class RouterFlags {
   private int defaultTimeoutSeconds;
 
   @Option(
+      names = "--max-connection-age-seconds",
+      defaultValue = "1800",
+      paramLabel = "N",
+      description =
+          "Clients are asked to connect anew after it, so that new routers get their share;"
+              + " nothing is lost. Default: ${DEFAULT-VALUE}.")
+  private int maxConnectionAgeSeconds;
+
+  @Option(
       names = "--wire-dtype",
       defaultValue = "fp32",
       paramLabel = "fp32|bf16|fp16",
@@ -98,17 +107,18 @@ final class RouterFlags {
         maxTokensInFlight,
         new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype()),
         Duration.ofSeconds(defaultTimeoutSeconds),
+        Duration.ofSeconds(maxConnectionAgeSeconds),
         defaults.lookupInterval(),
         Optional.ofNullable(callers));
   }
 
   /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */
-  static void serve(RouterServer server, Metrics metrics) {
+  static void serve(RouterServer server, Metrics metrics, AdminFlags.Admin admin) {
     log.info("router listens on gRPC port {}, metrics on {}", server.port(), metrics.port());
     CompletableFuture<Void> stop = Servers.stopSignal();
     CompletableFuture.anyOf(server.ready(), stop).join();
     if (!stop.isDone()) {
-      Servers.ready("grpc=%d metrics=%d".formatted(server.port(), metrics.port()));
+      Servers.ready("grpc=%d metrics=%d%s".formatted(server.port(), metrics.port(), admin.ports()));
     }
     stop.join();
   }

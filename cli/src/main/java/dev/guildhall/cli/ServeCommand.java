@@ -25,6 +25,7 @@ final class ServeCommand implements Callable<Integer> {
   @Mixin private final RouterFlags router = new RouterFlags();
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
   @Mixin private final ExpertFlags experts = new ExpertFlags();
+  @Mixin private final AdminFlags admin = new AdminFlags();
 
   @Option(
       names = "--repository",
@@ -50,9 +51,9 @@ final class ServeCommand implements Callable<Integer> {
             router.transport(TransportTls.of(serverTls.tls(), Optional.empty()));
         Metrics metrics = router.metrics(transport);
         EmbeddedSystem system =
-            EmbeddedSystem.start(
-                layers, services, router::options, transport, metrics.registry())) {
-      RouterFlags.serve(system.router(), metrics);
+            EmbeddedSystem.start(layers, services, router::options, transport, metrics.registry());
+        AdminFlags.Admin changes = admin.start(transport, serverTls.tls(), system.repositories())) {
+      RouterFlags.serve(system.router(), metrics, changes);
     }
     return 0;
   }

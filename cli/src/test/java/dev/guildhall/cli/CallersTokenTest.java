@@ -93,6 +93,7 @@ class CallersTokenTest {
                 usual.maxTokensInFlight(),
                 usual.exchange(),
                 usual.defaultTimeout(),
+                usual.maxConnectionAge(),
                 Duration.ofMillis(5),
                 Optional.of(callers)),
             LayerRepository.open(folder),

@@ -59,6 +59,7 @@ final class ServedSystem implements AutoCloseable {
         MAX_TOKENS_IN_FLIGHT,
         new ExchangeSettings(1 << 20, DType.FP32),
         Duration.ofSeconds(30),
+        Duration.ofMinutes(30),
         Duration.ofMillis(100),
         Optional.empty());
   }

@@ -50,6 +50,7 @@ class WireDtypeTest {
         usual.maxTokensInFlight(),
         new ExchangeSettings(usual.exchange().maxBatchBytes(), wire),
         usual.defaultTimeout(),
+        usual.maxConnectionAge(),
         usual.lookupInterval(),
         usual.callers());
   }

@@ -124,9 +124,13 @@ public final class Transport implements AutoCloseable {
 
   /** A server for a port of every local address; port 0 picks a free one. */
   public NettyServerBuilder server(int port) {
+    return server(new InetSocketAddress(port));
+  }
+
+  /** A server for one local address. */
+  public NettyServerBuilder server(InetSocketAddress address) {
     return server(
-        new InetSocketAddress(port),
-        Epoll.isAvailable() ? EpollServerSocketChannel::new : NioServerSocketChannel::new);
+        address, Epoll.isAvailable() ? EpollServerSocketChannel::new : NioServerSocketChannel::new);
   }
 
   /**

@@ -16,6 +16,8 @@ import java.util.Optional;
  * @param maxTokensInFlight beyond them requests are refused
  * @param exchange how rows travel to the expert services
  * @param defaultTimeout of a request that brings no deadline
+ * @param maxConnectionAge after which clients are asked to connect anew, so that routers that come
+ *     later get their share
  * @param lookupInterval between look-ups of {@code dns:///} names, and looks at the callers' file
  * @param callers file that says who may call, with which tokens; none: anyone
  */
@@ -25,6 +27,7 @@ public record RouterOptions(
     long maxTokensInFlight,
     ExchangeSettings exchange,
     Duration defaultTimeout,
+    Duration maxConnectionAge,
     Duration lookupInterval,
     Optional<Path> callers) {
 
@@ -42,6 +45,7 @@ public record RouterOptions(
         1 << 20,
         new ExchangeSettings(1 << 20, DType.FP32),
         Duration.ofSeconds(30),
+        Duration.ofMinutes(30),
         Duration.ofSeconds(5),
         Optional.empty());
   }

@@ -5,6 +5,7 @@ import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.router.admission.CallersFile;
 import dev.guildhall.router.api.MoeLayerEndpoint;
+import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
@@ -34,6 +35,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 
 /**
@@ -131,7 +133,12 @@ public final class RouterServer implements AutoCloseable {
             workers,
             new ForwardMetrics(registry));
     MoeLayerEndpoint endpoint =
-        new MoeLayerEndpoint(served, forward, directory::table, options.defaultTimeout());
+        new MoeLayerEndpoint(
+            served,
+            forward,
+            directory::table,
+            new StreamLimits(
+                options.defaultTimeout(), options.maxConnectionAge(), transport.timer()));
     RpcServer server =
         RpcServer.start(guarded(options, transport, closing), List.of(endpoint), GRACE);
     closing.push(server::close);
@@ -156,6 +163,11 @@ public final class RouterServer implements AutoCloseable {
     ServerBuilder<?> builder =
         transport
             .server(options.port())
+            .maxConnectionAge(options.maxConnectionAge().toMillis(), TimeUnit.MILLISECONDS)
+            // A stream that began late on the connection ends well of itself before that.
+            .maxConnectionAgeGrace(
+                options.maxConnectionAge().multipliedBy(2).plus(GRACE).toMillis(),
+                TimeUnit.MILLISECONDS)
             .intercept(new ArrivalTimeout(transport.timer(), options.defaultTimeout()));
     options
         .callers()

@@ -19,6 +19,7 @@ import io.netty.buffer.Unpooled;
 import java.time.Duration;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
@@ -28,8 +29,8 @@ import java.util.function.Consumer;
  *
  * <p>Requests come on the stream's event loop; answers come on any thread. No more than {@link
  * #MAX_IN_FLIGHT} requests, or {@link #MAX_IN_FLIGHT_BYTES}, are read before the answers to earlier
- * ones are taken. When the router drains, requests in progress are answered and the stream ends;
- * what comes later is refused.
+ * ones are taken. When the router drains, or the stream is old, requests in progress are answered
+ * and the stream ends; what comes later is refused.
  */
 final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest>> {
   private static final int MAX_IN_FLIGHT = 256;
@@ -41,6 +42,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   private final LayerForward forward;
   private final Caller caller;
   private final Duration defaultTimeout;
+  private final Future<?> ageLimit;
   private final InboundWindow window;
   private final TensorWriter<ForwardResponse> writer;
   private final Map<Object, Runnable> cancels = new ConcurrentHashMap<>();
@@ -55,19 +57,21 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
       ForwardTranslator translator,
       LayerForward forward,
       Caller caller,
-      Duration defaultTimeout,
+      StreamLimits limits,
       ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses,
       Consumer<ForwardStream> onEnd) {
     this.translator = translator;
     this.forward = forward;
     this.caller = caller;
-    this.defaultTimeout = defaultTimeout;
+    this.defaultTimeout = limits.defaultTimeout();
+    this.ageLimit = limits.atMaxAge(this::drain);
     this.window = new InboundWindow(responses, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES);
     this.writer = new TensorWriter<>(responses, window::taken);
     responses.disableAutoRequest();
     responses.setOnReadyHandler(writer::drain);
     Runnable end =
         () -> {
+          ageLimit.cancel(false);
           onEnd.accept(this);
           cancelled();
         };

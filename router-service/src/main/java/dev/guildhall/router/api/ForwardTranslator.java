@@ -61,10 +61,7 @@ final class ForwardTranslator {
   }
 
   private static ForwardJob toJob(
-      ServedLayer layer,
-      TensorMessage<ForwardRequest> request,
-      Caller caller,
-      long deadlineNanos) {
+      ServedLayer layer, TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
     ForwardRequest header = request.header();
     DType dtype;
     int tokens;

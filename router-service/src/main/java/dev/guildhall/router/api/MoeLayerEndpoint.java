@@ -30,7 +30,6 @@ import io.grpc.ServiceDescriptor;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
-import java.time.Duration;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -47,23 +46,20 @@ public final class MoeLayerEndpoint implements BindableService {
   private final ForwardTranslator translator;
   private final LayerForward forward;
   private final Supplier<RoutingTable> routes;
-  private final Duration defaultTimeout;
+  private final StreamLimits limits;
   private final Set<ForwardStream> streams = ConcurrentHashMap.newKeySet();
   private volatile boolean draining;
 
-  /**
-   * @param defaultTimeout of a request that brings no deadline
-   */
   public MoeLayerEndpoint(
       ServedLayers layers,
       LayerForward forward,
       Supplier<RoutingTable> routes,
-      Duration defaultTimeout) {
+      StreamLimits limits) {
     this.layers = layers;
     this.translator = new ForwardTranslator(layers);
     this.forward = forward;
     this.routes = routes;
-    this.defaultTimeout = defaultTimeout;
+    this.limits = limits;
   }
 
   @Override
@@ -112,7 +108,9 @@ public final class MoeLayerEndpoint implements BindableService {
   private long deadlineNanos() {
     Deadline deadline = Context.current().getDeadline();
     long nanosLeft =
-        deadline == null ? defaultTimeout.toNanos() : deadline.timeRemaining(TimeUnit.NANOSECONDS);
+        deadline == null
+            ? limits.defaultTimeout().toNanos()
+            : deadline.timeRemaining(TimeUnit.NANOSECONDS);
     return System.nanoTime() + nanosLeft;
   }
 
@@ -123,7 +121,7 @@ public final class MoeLayerEndpoint implements BindableService {
             translator,
             forward,
             TokenCheck.CALLER.get(),
-            defaultTimeout,
+            limits,
             (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses,
             streams::remove);
     streams.add(stream);

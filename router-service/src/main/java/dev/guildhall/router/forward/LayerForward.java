@@ -3,7 +3,6 @@ package dev.guildhall.router.forward;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.AdaptiveLimit;
-import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;

@@ -1,0 +1,26 @@
+package dev.guildhall.router.api;
+
+import java.time.Duration;
+import java.util.concurrent.Future;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * How long requests and streams may last.
+ *
+ * @param defaultTimeout of a request that brings no deadline
+ * @param maxAge after which a stream takes no more requests and ends well; its client opens the
+ *     next one, perhaps at another router
+ * @param timer runs the ends of streams; they do not block it
+ */
+public record StreamLimits(
+    Duration defaultTimeout, Duration maxAge, ScheduledExecutorService timer) {
+  private static final double SPREAD = 0.1;
+
+  /** Runs the end of a stream at its age, or up to a tenth later, so that not all end together. */
+  Future<?> atMaxAge(Runnable end) {
+    double share = ThreadLocalRandom.current().nextDouble(1, 1 + SPREAD);
+    return timer.schedule(end, (long) (share * maxAge.toNanos()), TimeUnit.NANOSECONDS);
+  }
+}
