@@ -19,7 +19,9 @@ import org.junit.jupiter.api.io.TempDir;
 /** Strangers send nonsense, or nothing, to a router and an expert service that serve others. */
 @Tag("chaos")
 class MalformedFramesChaos {
-  private static final Resources SLACK = new Resources(0, 16 << 20, 32 << 20, 2, 8);
+  /** The threads are those that answer /metrics, of which there are ten at most. */
+  private static final Resources SLACK = new Resources(0, 16 << 20, 32 << 20, 10, 8);
+
   private static final String FORWARD = "/guildhall.v1.MoeLayerService/Forward";
   private static final String EXCHANGE = "/guildhall.v1.ExpertService/Exchange";
   private static final int TRICKLES = 20;
