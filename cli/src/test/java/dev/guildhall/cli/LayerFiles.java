@@ -11,7 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /** Writes layers of random weights. */
-final class LayerFiles {
+public final class LayerFiles {
   private static final int FFN_SIZE = 24;
 
   private LayerFiles() {}
@@ -26,7 +26,7 @@ final class LayerFiles {
   }
 
   /** The same with other weights for each seed. */
-  static void mlp(Path repository, String name, String json, long seed) throws IOException {
+  public static void mlp(Path repository, String name, String json, long seed) throws IOException {
     JsonObject config = JsonParser.parseString(json).getAsJsonObject();
     config.add("mlp", JsonParser.parseString("{\"activation\": \"gelu\"}"));
     int hidden = config.get("hidden_size").getAsInt();

@@ -27,6 +27,10 @@ class Recorded<T> implements StreamObserver<T> {
     end.complete(null);
   }
 
+  boolean isOver() {
+    return end.isDone();
+  }
+
   /** What came so far. */
   List<T> soFar() {
     return List.copyOf(values);

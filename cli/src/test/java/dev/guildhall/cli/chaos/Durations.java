@@ -20,6 +20,7 @@ final class Durations {
   /** With one replica of two gone. */
   static final Duration KILLED = scaled(3);
 
+  static final int REPLACEMENTS = times(50);
   static final Duration PAUSED = scaled(20);
   static final Duration SLOWED = scaled(30);
   static final Duration GARBAGE = scaled(10);

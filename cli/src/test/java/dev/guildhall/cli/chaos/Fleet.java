@@ -6,6 +6,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** Expert services and routers over one repository; closing it ends every process. */
 final class Fleet implements AutoCloseable {
@@ -13,12 +14,21 @@ final class Fleet implements AutoCloseable {
 
   private final Path repository;
   private final Path logs;
+  private final List<String> flags;
   private final List<Node> nodes = new ArrayList<>();
 
   /**
    * @param folder for the repository and for what the processes log
    */
   Fleet(Path folder) throws IOException {
+    this(folder, List.of());
+  }
+
+  /**
+   * @param flags for every server
+   */
+  Fleet(Path folder, List<String> flags) throws IOException {
+    this.flags = flags;
     repository = folder.resolve("repository");
     logs = Files.createDirectories(folder.resolve("logs"));
     ChaosRepository.write(repository);
@@ -43,7 +53,7 @@ final class Fleet implements AutoCloseable {
             logs,
             List.of(),
             LOOPBACK,
-            List.of(
+            with(
                 "expert", "--repository=" + repository, "--ep-rank=" + rank, "--ep-size=" + size)));
   }
 
@@ -63,9 +73,16 @@ final class Fleet implements AutoCloseable {
             logs,
             prefix,
             host,
-            List.of(
-                "router", "--repository=" + repository, "--experts=" + String.join(",", experts))))
+            with("router", "--repository=" + repository, "--experts=" + String.join(",", experts))))
         .awaitReady();
+  }
+
+  private List<String> with(String... arguments) {
+    return Stream.concat(Stream.of(arguments), flags.stream()).toList();
+  }
+
+  Path repository() {
+    return repository;
   }
 
   static List<String> targets(List<Node> replicas) {

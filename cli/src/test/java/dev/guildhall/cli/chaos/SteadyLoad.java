@@ -57,6 +57,11 @@ final class SteadyLoad implements AutoCloseable {
     for (ForwardRequest request : requests) {
       questions.add(Question.ask(callers.getFirst(), request));
     }
+    return startWith(callers, questions);
+  }
+
+  /** Starts the clients and warms up. */
+  static SteadyLoad startWith(List<Caller> callers, List<Question> questions) throws Exception {
     SteadyLoad load = new SteadyLoad(callers, questions, PER_CLIENT_AND_SECOND);
     long start = System.nanoTime();
     for (int client = 0; client < callers.size(); client++) {
