@@ -85,8 +85,15 @@ class CommonArchitectureTest {
   }
 
   @Test
-  void onlyRpcUsesGrpcAndNetty() {
-    onlyUsedBy("rpc", "io.grpc..", "io.netty..");
+  void onlyWhatServesCallsUsesGrpcAndOnlyRpcNetty() {
+    noClasses()
+        .that()
+        .resideOutsideOfPackages(in("rpc"), in("admin"))
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage("io.grpc..")
+        .check(common);
+    onlyUsedBy("rpc", "io.netty..");
   }
 
   @Test

@@ -60,7 +60,7 @@ public final class LayerWeights implements AutoCloseable {
     LayerWeights weights = new LayerWeights(layer, files);
     try {
       for (String file : layer.config().weights().files()) {
-        files.add(SafetensorsFile.open(layer.file(file)));
+        files.add(SafetensorsFile.open(layer.folder().resolve(file)));
       }
       return weights;
     } catch (RuntimeException e) {
@@ -110,10 +110,12 @@ public final class LayerWeights implements AutoCloseable {
    * @param expert 0 to E-1, or E for the residual MLP
    */
   public static Path onnxFile(Layer layer, ExpertArchitecture.Onnx architecture, int expert) {
-    return layer.file(
-        expert == layer.config().residualExpert()
-            ? architecture.residualFile()
-            : architecture.fileOf(expert));
+    return layer
+        .folder()
+        .resolve(
+            expert == layer.config().residualExpert()
+                ? architecture.residualFile()
+                : architecture.fileOf(expert));
   }
 
   private Linear linear(String prefix, int outSize, int inSize) {

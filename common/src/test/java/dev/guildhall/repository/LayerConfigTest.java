@@ -227,6 +227,7 @@ class LayerConfigTest {
         wrong(files("m", "../other/m"), "weights.files", "../other/m", IN_FOLDER),
         wrong(files("/etc/passwd"), "weights.files", "/etc/passwd", IN_FOLDER),
         wrong(files("a/../../b"), "weights.files", "a/../../b", IN_FOLDER),
+        wrong(files("a\0b"), "weights.files", "a\0b", IN_FOLDER),
         wrong(files(".."), "weights.files", "..", IN_FOLDER),
         wrong(files(""), "weights.files", "", IN_FOLDER),
         wrong(

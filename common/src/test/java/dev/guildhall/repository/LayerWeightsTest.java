@@ -180,14 +180,6 @@ class LayerWeightsTest {
   }
 
   @Test
-  void refusesANameThatNoFileCanHave() {
-    assertRefused(
-        ErrorCode.INVALID_ARGUMENT,
-        "layer test: no file can be called \"a\0b\": Nul character not allowed",
-        () -> LayerWeights.open(layer(Weights.newBuilder().addFiles("a\0b"))).close());
-  }
-
-  @Test
   void resolvesOnnxFilesInTheLayersFolder() {
     Layer layer = layer(Weights.newBuilder());
     ExpertArchitecture.Onnx onnx =
