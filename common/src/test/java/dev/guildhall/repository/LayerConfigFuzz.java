@@ -102,7 +102,10 @@ public final class LayerConfigFuzz {
     assertEquals(layer.config(), again.config());
     assertEquals(proto, MoeLayerConfig.parseFrom(proto.toByteArray()));
     for (String file : layer.config().weights().files()) {
-      layer.file(file);
+      Path resolved = FOLDER.resolve(file).normalize();
+      if (!resolved.startsWith(FOLDER.normalize())) {
+        throw new AssertionError(file + " leaves the layer's folder");
+      }
     }
     if (layer.config().expert() instanceof ExpertArchitecture.Onnx onnx) {
       LayerWeights.onnxFile(layer, onnx, 0);
