@@ -145,7 +145,8 @@ class MissingExpertsTest {
     assertEquals(lost, response.getLostRoutes());
     assertEquals(lost, response.getDroppedRoutes());
     assertEquals(List.of(2, 3), response.getLostExpertsList());
-    assertEquals(lost, registry.get(MetricNames.LOST_ROUTES).tag("layer", DROPS).counter().count());
+    assertEquals(
+        (double) lost, registry.get(MetricNames.LOST_ROUTES).tag("layer", DROPS).counter().count());
     float[] expected = input();
     for (int token = 0; token < TOKENS; token++) {
       boolean routed = false;

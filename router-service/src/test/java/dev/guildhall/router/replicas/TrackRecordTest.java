@@ -88,9 +88,9 @@ class TrackRecordTest {
   void theMeanFollowsWhatIsMeasured() {
     assertEquals(0, record.meanNanos());
     batches(1, 10 * MILLISECOND, 0);
-    assertEquals(10 * MILLISECOND, record.meanNanos());
+    assertEquals((double) (10 * MILLISECOND), record.meanNanos());
     batches(200, MILLISECOND, 0);
-    assertEquals(MILLISECOND, record.meanNanos(), MILLISECOND / 100.0);
+    assertEquals((double) MILLISECOND, record.meanNanos(), MILLISECOND / 100.0);
   }
 
   private void fail(int times) {
@@ -102,7 +102,7 @@ class TrackRecordTest {
   private boolean batches(int count, long nanos, long peerNanos) {
     boolean ejected = false;
     for (int i = 0; i < count; i++) {
-      ejected |= record.took(nanos, peerNanos, now);
+      ejected |= record.took(nanos, (double) peerNanos, now);
     }
     return ejected;
   }
