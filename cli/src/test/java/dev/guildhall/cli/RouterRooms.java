@@ -44,7 +44,7 @@ final class RouterRooms implements AutoCloseable {
     Projection projection = new Projection(projectionTensors(weights, onDisk.config()));
     this.layer =
         new ServedLayer(
-            new LayerVersion(onDisk.name(), ""),
+            LayerVersion.of(onDisk),
             onDisk.proto(),
             onDisk.config(),
             projection,

@@ -9,6 +9,20 @@ package dev.guildhall.repository;
 public record LayerVersion(String name, String digest) {
   private static final int SHORT = 12;
 
+  /**
+   * The version that a layer's files make now; reads all of them.
+   *
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT naming the file that cannot be
+   *     read
+   */
+  public static LayerVersion of(Layer layer) {
+    return of(layer.name(), LayerFolder.of(layer.folder()));
+  }
+
+  static LayerVersion of(String name, LayerFolder files) {
+    return new LayerVersion(name, LayerDigest.of(files));
+  }
+
   /** For messages: the name and the digest's first digits. */
   @Override
   public String toString() {

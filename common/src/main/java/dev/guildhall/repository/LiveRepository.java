@@ -123,7 +123,7 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
     Layer layer = LayerRepository.layer(folder, name);
     LayerFolder files = LayerFolder.of(layer.folder());
     tried.put(name, files);
-    LayerVersion version = new LayerVersion(name, LayerDigest.of(files));
+    LayerVersion version = LayerVersion.of(name, files);
     if (version.equals(served.get(name))) {
       return version;
     }

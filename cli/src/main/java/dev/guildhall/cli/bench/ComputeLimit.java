@@ -38,8 +38,7 @@ final class ComputeLimit implements AutoCloseable {
   @SuppressWarnings("MustBeClosedChecker") // The arena is closed with this object.
   ComputeLimit(Layer layer) {
     LoadedLayer loaded =
-        LoadedLayer.open(
-            layer, new LayerVersion(layer.name(), ""), ExpertParallel.WHOLE, Device.CPU);
+        LoadedLayer.open(layer, LayerVersion.of(layer), ExpertParallel.WHOLE, Device.CPU);
     experts = loaded.hostedBy(pool);
   }
 
