@@ -108,6 +108,9 @@ public final class RouterServer implements AutoCloseable {
     Outliers outliers = new Outliers(registry);
     ReplicaDirectory directory = new ReplicaDirectory(channels, transport.timer(), outliers);
     closing.push(directory::close);
+    ReplicaDiscovery discovery =
+        new ReplicaDiscovery(options.experts(), options.lookupInterval(), directory::targets);
+    closing.push(discovery::close);
     ServedLayers served = new ServedLayers();
     closing.push(served::close);
     LayerSwitch layers = new LayerSwitch(directory, served);
@@ -115,9 +118,6 @@ public final class RouterServer implements AutoCloseable {
     closing.push(live::close);
     live.loadAll();
     layers.serveAll();
-    ReplicaDiscovery discovery =
-        new ReplicaDiscovery(options.experts(), options.lookupInterval(), directory::targets);
-    closing.push(discovery::close);
     LayerForward forward =
         new LayerForward(
             directory::table,
