@@ -26,7 +26,7 @@ public final class AdaptiveLimit {
   /** Missing a shorter deadline says little about the load. */
   private static final long LEAST_DEADLINE_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
-  private static final double STEEPEST_CUT = 0.5;
+  private static final double STEEPEST_CUT = 0.25;
   private static final double LEAST_CUT = 0.9;
   private static final double GROWTH = 1.1;
 
@@ -117,7 +117,7 @@ public final class AdaptiveLimit {
     long before = tokens;
     if (meanLoad > 1) {
       double cut = Math.clamp(1 / meanLoad, STEEPEST_CUT, LEAST_CUT);
-      // By what is in flight, since the limit may be far above it.
+      // The wait follows what is in flight, and the limit may be far above that.
       tokens = Math.max(1, (long) (cut * Math.min(tokens, mostInFlight)));
     } else if (2 * mostInFlight >= tokens) {
       tokens = Math.min(most, Math.max(tokens + LEAST_STEP, (long) (GROWTH * tokens)));

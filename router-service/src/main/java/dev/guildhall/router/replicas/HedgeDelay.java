@@ -2,15 +2,16 @@ package dev.guildhall.router.replicas;
 
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.HdrHistogram.Histogram;
 import org.HdrHistogram.Recorder;
 
 /**
  * How long a batch waits before a second replica is asked too ("The Tail at Scale", Dean and
- * Barroso): twice the 99th percentile of a layer's recent batches. Thread-safe.
+ * Barroso): the 99th percentile of a layer's recent batches, so that about one in a hundred is sent
+ * twice. Thread-safe.
  */
 final class HedgeDelay {
-  private static final int WINDOW = 256;
+  private static final int FIRST_WINDOW = 16;
+  private static final int LARGEST_WINDOW = 256;
   private static final int DIGITS = 2;
   private static final double PERCENTILE = 99;
   private static final long LEAST_NANOS = TimeUnit.MILLISECONDS.toNanos(10);
@@ -20,6 +21,7 @@ final class HedgeDelay {
 
   private final Recorder recent = new Recorder(DIGITS);
   private final AtomicInteger recorded = new AtomicInteger();
+  private volatile int window = FIRST_WINDOW;
   private volatile long nanos = FIRST_NANOS;
 
   long nanos() {
@@ -32,9 +34,11 @@ final class HedgeDelay {
    */
   void took(long batchNanos) {
     recent.recordValue(Math.max(0, batchNanos));
-    if (recorded.incrementAndGet() % WINDOW == 0) {
-      Histogram window = recent.getIntervalHistogram();
-      nanos = Math.max(LEAST_NANOS, 2 * window.getValueAtPercentile(PERCENTILE));
+    // One thread fills the window; few batches tell little, but more than none.
+    if (recorded.incrementAndGet() == window) {
+      nanos = Math.max(LEAST_NANOS, recent.getIntervalHistogram().getValueAtPercentile(PERCENTILE));
+      window = Math.min(2 * window, LARGEST_WINDOW);
+      recorded.set(0);
     }
   }
 }

@@ -87,11 +87,11 @@ class AdaptiveLimitTest {
     limit.expired(sample(now, SECOND, 1000), now);
     now += SECOND;
     limit.expired(sample(now, SECOND, 1000), now);
-    assertEquals(500, limit.tokens());
-    limit.refused(sample(now, SECOND, 400), now);
+    assertEquals(250, limit.tokens());
+    limit.refused(sample(now, SECOND, 200), now);
     now += SECOND;
-    limit.refused(sample(now, SECOND, 400), now);
-    assertEquals(200, limit.tokens());
+    limit.refused(sample(now, SECOND, 200), now);
+    assertEquals(50, limit.tokens());
   }
 
   @Test

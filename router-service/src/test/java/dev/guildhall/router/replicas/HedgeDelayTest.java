@@ -12,22 +12,36 @@ class HedgeDelayTest {
   @Test
   void isASecondUntilSomethingIsKnown() {
     assertEquals(TimeUnit.SECONDS.toNanos(1), delay.nanos());
-    record(255, 20);
+    record(15, 20);
     assertEquals(TimeUnit.SECONDS.toNanos(1), delay.nanos());
+    record(1, 20);
+    assertAbout(20);
   }
 
   @Test
-  void isTwiceTheTailOfTheLastWindow() {
-    record(250, 20);
-    record(6, 100);
-    assertAbout(200);
+  void isTheTailOfTheLastWindowAndWindowsGrow() {
+    record(16, 20);
+    record(30, 20);
+    record(2, 100);
+    assertAbout(100);
+    record(63, 30);
+    assertAbout(100);
+    record(1, 30);
+    assertAbout(30);
+  }
+
+  @Test
+  void windowsStopGrowing() {
+    record(16 + 32 + 64 + 128, 20);
     record(256, 30);
-    assertAbout(60);
+    assertAbout(30);
+    record(256, 40);
+    assertAbout(40);
   }
 
   @Test
   void isNeverShorterThanTenMilliseconds() {
-    record(256, 1);
+    record(16, 1);
     assertEquals(TimeUnit.MILLISECONDS.toNanos(10), delay.nanos());
   }
 
