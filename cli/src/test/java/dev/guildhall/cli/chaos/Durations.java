@@ -26,6 +26,9 @@ final class Durations {
   static final Duration GARBAGE = scaled(10);
   static final Duration LOSSY = scaled(30);
   static final Duration PARTITIONED = scaled(30);
+  /** Longer than elsewhere: the peak of processes that still compile themselves is none. */
+  static final Duration PEAK_WARM_UP = scaled(60);
+
   static final Duration PEAK = scaled(20);
   static final Duration OVERLOAD = scaled(60);
   static final int MALFORMED_FRAMES = times(100_000);

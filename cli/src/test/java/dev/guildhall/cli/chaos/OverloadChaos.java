@@ -31,7 +31,7 @@ class OverloadChaos {
     try (Fleet fleet = new Fleet(folder)) {
       Node expert = fleet.replicas(1).getFirst();
       Node router = fleet.router(List.of(expert.target()));
-      Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.WARM_UP);
+      Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK_WARM_UP);
       Offer.Outcome peak = Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK);
       assertEquals(0, peak.count(Status.Code.RESOURCE_EXHAUSTED), "the peak itself is refused");
       try (RssWatch routerRss = new RssWatch(router);
