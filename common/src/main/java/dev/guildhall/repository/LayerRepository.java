@@ -68,17 +68,26 @@ public record LayerRepository(Path folder, List<Layer> layers) {
   /**
    * Reads one layer's configuration, but no weights.
    *
-   * @throws GuildhallException NOT_FOUND if there is no such layer; INVALID_ARGUMENT as {@link
-   *     #open} says
+   * @param layer its folder, as {@link #folder} found it
+   * @throws GuildhallException INVALID_ARGUMENT as {@link #open} says
    */
-  static Layer layer(Path folder, String name) {
-    Path layer = folders(folder).get(name);
+  static Layer layer(Path repository, Path layer) {
+    return read(repository, layer.resolve(CONFIG_FILE));
+  }
+
+  /**
+   * The folder of one layer.
+   *
+   * @throws GuildhallException NOT_FOUND if there is no such layer
+   */
+  static Path folder(Path repository, String name) {
+    Path layer = folders(repository).get(name);
     if (layer == null) {
       throw new GuildhallException(
           ErrorCode.NOT_FOUND,
-          "the model repository %s has no layer \"%s\"".formatted(folder, name));
+          "the model repository %s has no layer \"%s\"".formatted(repository, name));
     }
-    return read(folder, layer.resolve(CONFIG_FILE));
+    return layer;
   }
 
   /** The folders of the layers, by name; what has no layer's name is left out. */

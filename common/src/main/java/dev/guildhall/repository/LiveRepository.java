@@ -120,9 +120,10 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
   }
 
   private LayerVersion loadNow(String name) {
-    Layer layer = LayerRepository.layer(folder, name);
-    LayerFolder files = LayerFolder.of(layer.folder());
+    // Before anything is read, so that whatever changes from here on is noticed.
+    LayerFolder files = LayerFolder.of(LayerRepository.folder(folder, name));
     tried.put(name, files);
+    Layer layer = LayerRepository.layer(folder, files.path());
     LayerVersion version = LayerVersion.of(name, files);
     if (version.equals(served.get(name))) {
       return version;
@@ -162,8 +163,7 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
   private void look() {
     try {
       Map<String, LayerFolder> now = new TreeMap<>();
-      LayerRepository.folders(folder)
-          .forEach((name, layer) -> now.put(name, LayerFolder.of(layer)));
+      LayerRepository.folders(folder).forEach((name, layer) -> lookAt(name, layer, now));
       now.forEach(this::loadIfChanged);
       for (String name : List.copyOf(served.keySet())) {
         // Twice, since a folder that is being replaced is gone for a moment.
@@ -172,8 +172,21 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
         }
       }
       seen = now;
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       log.error("the model repository {} cannot be looked at now: {}", folder, e.toString());
+    }
+  }
+
+  /** A layer whose folder cannot be read now counts as it was. */
+  private void lookAt(String name, Path layer, Map<String, LayerFolder> now) {
+    try {
+      now.put(name, LayerFolder.of(layer));
+    } catch (GuildhallException e) {
+      log.warn("layer {} cannot be looked at now: {}", name, e.getMessage());
+      LayerFolder before = seen.get(name);
+      if (before != null) {
+        now.put(name, before);
+      }
     }
   }
 
@@ -184,8 +197,8 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
     }
     try {
       loadNow(name);
-    } catch (RuntimeException e) {
-      log.error("layer {} is left as it is: {}", name, e.getMessage());
+    } catch (RuntimeException | Error e) {
+      log.error("layer {} is left as it is: {}", name, String.valueOf(e.getMessage()));
     }
   }
 

@@ -19,12 +19,14 @@ public final class InboundWindow {
   private int asked;
   private int messages;
   private long bytes;
+  private long largest = 1;
 
   /**
    * A window over a stream whose automatic requests are disabled.
    *
    * @param maxMessages that may be open at once
-   * @param maxBytes after which no more are read, though those asked for already may come
+   * @param maxBytes after which no more are read; those asked for already may pass it, as many as
+   *     fit if they are as large as the largest so far, or one
    */
   public InboundWindow(CallStreamObserver<?> stream, int maxMessages, long maxBytes) {
     this.stream = stream;
@@ -39,6 +41,9 @@ public final class InboundWindow {
 
   /** A message of so many bytes has come. */
   public void arrived(int size) {
+    synchronized (this) {
+      largest = Math.max(largest, size);
+    }
     ask(-1, 1, size);
   }
 
@@ -58,12 +63,21 @@ public final class InboundWindow {
       asked += askedChange;
       messages += messagesChange;
       bytes += bytesChange;
-      more = bytes < maxBytes ? Math.min(AHEAD, maxMessages - messages) - asked : 0;
+      more = room() - asked;
       if (more <= 0) {
         return;
       }
       asked += more;
     }
     stream.request(more);
+  }
+
+  /** How many messages may be asked for and not have come. */
+  private int room() {
+    if (bytes >= maxBytes) {
+      return 0;
+    }
+    long fitting = Math.max(1, (maxBytes - bytes) / largest);
+    return (int) Math.min(Math.min(AHEAD, fitting), maxMessages - messages);
   }
 }

@@ -35,26 +35,45 @@ class InboundWindowTest {
 
   @Test
   void stopsAtTheMostBytesUntilAnswersAreTaken() {
-    window.open();
-    window.arrived(600);
-    window.arrived(600);
-    int before = asked;
-    window.arrived(0);
-    assertEquals(before, asked);
-    window.answered(600, 900);
-    assertEquals(before, asked);
-    window.taken(900);
-    assertEquals(before + 2, asked, "for the one taken and the one held back");
+    eightOf200Bytes();
+    for (int i = 0; i < 3; i++) {
+      window.answered(200, 200);
+      window.taken(200);
+    }
+    assertEquals(8, asked, "1000 bytes are open");
+    window.answered(200, 300);
+    window.taken(300);
+    assertEquals(9, asked, "there is room for one more of 200");
   }
 
   @Test
   void aFailureFreesWhatItsMessageTook() {
+    eightOf200Bytes();
+    for (int i = 0; i < 4; i++) {
+      window.answered(200, 0);
+      window.taken(0);
+    }
+    assertEquals(9, asked);
+  }
+
+  @Test
+  void oneThatIsLargerThanTheWindowMayCome() {
     window.open();
-    window.arrived(1200);
-    int before = asked;
-    window.answered(1200, 0);
+    for (int i = 0; i < 8; i++) {
+      window.arrived(i == 0 ? 5000 : 0);
+    }
+    assertEquals(8, asked);
+    window.answered(5000, 0);
     window.taken(0);
-    assertEquals(before + 1, asked);
+    assertEquals(9, asked);
+  }
+
+  private void eightOf200Bytes() {
+    window.open();
+    for (int i = 0; i < 8; i++) {
+      window.arrived(200);
+    }
+    assertEquals(8, asked);
   }
 
   private final class Requests extends CallStreamObserver<Object> {

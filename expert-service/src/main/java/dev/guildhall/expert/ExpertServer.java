@@ -92,8 +92,8 @@ public final class ExpertServer implements AutoCloseable {
     if (closed.getAndSet(true)) {
       return;
     }
-    repository.close();
     server.close();
+    repository.close();
     pool.close();
     hosted.close();
   }

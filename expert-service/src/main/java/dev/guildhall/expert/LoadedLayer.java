@@ -42,7 +42,7 @@ public final class LoadedLayer implements AutoCloseable {
     try {
       loaded.load(slice.experts(layer), device);
       return loaded;
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       loaded.close();
       throw e;
     }

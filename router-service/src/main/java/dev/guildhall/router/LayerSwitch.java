@@ -25,7 +25,7 @@ import org.slf4j.LoggerFactory;
  * How a router takes in what its repository has: a version of a layer is served once every expert
  * of it has a host, and the one before it until its last request is answered. Thread-safe.
  */
-final class LayerSwitch implements LiveRepository.Host<ServedLayer> {
+final class LayerSwitch implements LiveRepository.Host<ServedLayer>, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(LayerSwitch.class);
 
   private final ReplicaDirectory directory;
@@ -63,11 +63,16 @@ final class LayerSwitch implements LiveRepository.Host<ServedLayer> {
       Uses uses =
           new Uses(() -> {
             directory.forget(version);
-            projection.close();
-            tensors.close();
+            // The last user may be an event loop, which freeing large weights would hold up.
+            Thread.ofPlatform()
+                .name("guildhall-unload")
+                .start(() -> {
+                  projection.close();
+                  tensors.close();
+                });
           });
       return new ServedLayer(version, layer.proto(), config, projection, new Gate(config), uses);
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       tensors.close();
       throw e;
     }
@@ -96,6 +101,13 @@ final class LayerSwitch implements LiveRepository.Host<ServedLayer> {
    */
   synchronized void serveAll() {
     waiting.values().forEach(served::serve);
+    waiting.clear();
+  }
+
+  /** Lets go of what was never served. */
+  @Override
+  public synchronized void close() {
+    waiting.values().forEach(ServedLayer::close);
     waiting.clear();
   }
 

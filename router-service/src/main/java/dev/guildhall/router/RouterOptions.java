@@ -1,5 +1,6 @@
 package dev.guildhall.router;
 
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.tensor.DType;
 import java.nio.file.Path;
@@ -35,6 +36,10 @@ public record RouterOptions(
 
   public RouterOptions {
     experts = List.copyOf(experts);
+    if (!maxConnectionAge.isPositive()) {
+      throw GuildhallException.invalidArgument(
+          "max_connection_age is %s; allowed is from 1 second".formatted(maxConnectionAge));
+    }
   }
 
   /** The defaults, for some targets and a port. */

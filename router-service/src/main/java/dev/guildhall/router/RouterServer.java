@@ -114,6 +114,7 @@ public final class RouterServer implements AutoCloseable {
     ServedLayers served = new ServedLayers();
     closing.push(served::close);
     LayerSwitch layers = new LayerSwitch(directory, served);
+    closing.push(layers::close);
     LiveRepository<ServedLayer> live = new LiveRepository<>(repository.folder(), layers);
     closing.push(live::close);
     live.loadAll();

@@ -26,6 +26,7 @@ final class Durations {
   static final Duration GARBAGE = scaled(10);
   static final Duration LOSSY = scaled(30);
   static final Duration PARTITIONED = scaled(30);
+
   /** Longer than elsewhere: the peak of processes that still compile themselves is none. */
   static final Duration PEAK_WARM_UP = scaled(60);
 

@@ -73,14 +73,15 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   @Override
   public void onNext(TensorMessage<ExchangeRequest> request) {
     long batchId = request.header().getBatchId();
-    window.arrived(request.payload().readableBytes());
+    int bytes = request.payload().readableBytes();
+    window.arrived(bytes);
     if (request.header().getCancel()) {
       request.close();
       RowBatch batch = inFlight.get(batchId);
       if (batch != null) {
         batch.cancel();
       }
-      window.taken(0);
+      window.taken(bytes);
       return;
     }
     open.incrementAndGet();

@@ -37,7 +37,8 @@ public final class HostedExperts implements AutoCloseable {
   private final String device;
   private volatile Snapshot snapshot = new Snapshot(new TreeMap<>(), List.of());
 
-  /** Guarded by this object's lock. */
+  // Guarded by this object's lock.
+  private boolean closed;
   private final Map<Follower, Set<LayerVersion>> followers = new HashMap<>();
 
   /**
@@ -51,6 +52,10 @@ public final class HostedExperts implements AutoCloseable {
 
   /** Hosts a version from now on, in the place of the layer's one before. */
   public synchronized void host(HostedVersion version) {
+    if (closed) {
+      version.uses().release();
+      return;
+    }
     Map<String, HostedVersion> current = new TreeMap<>(snapshot.current);
     current.put(version.version().name(), version);
     List<HostedVersion> all = new ArrayList<>(snapshot.all);
@@ -100,22 +105,27 @@ public final class HostedExperts implements AutoCloseable {
    * @throws GuildhallException NOT_FOUND for what is not hosted here
    */
   HostedVersion acquire(String layer, String digest) {
-    Snapshot now = snapshot;
-    for (HostedVersion version : now.all) {
-      boolean asked =
-          digest.isEmpty()
-              ? version.equals(now.current.get(layer))
-              : version.version().digest().equals(digest) && version.version().name().equals(layer);
-      if (asked && version.uses().acquire()) {
-        return version;
+    Snapshot now;
+    do {
+      now = snapshot;
+      for (HostedVersion version : now.all) {
+        if (isAsked(version, layer, digest, now) && version.uses().acquire()) {
+          return version;
+        }
       }
-    }
+    } while (now != snapshot); // What was asked for may have been loaded anew meanwhile.
     throw new GuildhallException(
         ErrorCode.NOT_FOUND,
         "layer \"%s\" is not hosted here; hosted are: %s"
             .formatted(
                 new LayerVersion(layer, digest),
                 String.join(", ", now.all.stream().map(v -> v.version().toString()).toList())));
+  }
+
+  private static boolean isAsked(HostedVersion version, String layer, String digest, Snapshot now) {
+    return digest.isEmpty()
+        ? version.equals(now.current.get(layer))
+        : version.version().digest().equals(digest) && version.version().name().equals(layer);
   }
 
   DescribeResponse describe() {
@@ -172,6 +182,7 @@ public final class HostedExperts implements AutoCloseable {
   /** Hosts nothing any more, whoever uses it. */
   @Override
   public synchronized void close() {
+    closed = true;
     followers.clear();
     change(Map.of(), snapshot.all);
   }

@@ -26,6 +26,9 @@ public final class AdaptiveLimit {
   /** Missing a shorter deadline says little about the load. */
   private static final long LEAST_DEADLINE_NANOS = TimeUnit.MILLISECONDS.toNanos(50);
 
+  /** As a share of what is too long. */
+  private static final double SOME_QUEUE = 0.25;
+
   private static final double STEEPEST_CUT = 0.25;
   private static final double LEAST_CUT = 0.9;
   private static final double GROWTH = 1.1;
@@ -42,6 +45,8 @@ public final class AdaptiveLimit {
   private long windowStart;
   private double load;
   private int samples;
+  private double answeredLoad;
+  private int answered;
   private long mostInFlight;
 
   /**
@@ -78,14 +83,23 @@ public final class AdaptiveLimit {
   public synchronized void answered(Sample request, long waitNanos, long workNanos, long now) {
     long tooLong =
         Math.min(
-            request.allowedNanos() / SHARE_OF_DEADLINE,
+            Math.max(request.allowedNanos(), LEAST_DEADLINE_NANOS) / SHARE_OF_DEADLINE,
             Math.max(LONG_NANOS, LONG_IN_WORK * workNanos));
-    take(request, waitNanos / (double) Math.max(1, tooLong), now);
+    double queueLoad = waitNanos / (double) tooLong;
+    if (isOfNow(request)) {
+      answeredLoad += queueLoad;
+      answered++;
+    }
+    take(request, queueLoad, now);
   }
 
-  /** A request missed its deadline. */
+  /**
+   * A request missed its deadline. That says something of the load only where requests that did not
+   * have had to wait too, or there are none.
+   */
   public synchronized void expired(Sample request, long now) {
-    if (request.allowedNanos() >= LEAST_DEADLINE_NANOS) {
+    if (request.allowedNanos() >= LEAST_DEADLINE_NANOS
+        && (answered == 0 || answeredLoad > SOME_QUEUE * answered)) {
       take(request, SHARE_OF_DEADLINE, now);
     }
   }
@@ -95,8 +109,12 @@ public final class AdaptiveLimit {
     take(request, SHARE_OF_DEADLINE, now);
   }
 
+  private boolean isOfNow(Sample request) {
+    return request.startNanos() - changed >= 0;
+  }
+
   private void take(Sample request, double queueLoad, long now) {
-    if (request.startNanos() - changed < 0) {
+    if (!isOfNow(request)) {
       return;
     }
     if (samples == 0) {
@@ -109,6 +127,8 @@ public final class AdaptiveLimit {
       adapt(load / samples, now);
       load = 0;
       samples = 0;
+      answeredLoad = 0;
+      answered = 0;
       mostInFlight = 0;
     }
   }

@@ -94,7 +94,9 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     Answer answer = new Answer(header, bytes);
     if (lastTaken.get()) {
       request.close();
-      answer.failed(new GuildhallException(ErrorCode.UNAVAILABLE, "the router is shutting down"));
+      answer.failed(
+          new GuildhallException(
+              ErrorCode.UNAVAILABLE, "this stream takes no more requests; open another one"));
       return;
     }
     ForwardJob job;

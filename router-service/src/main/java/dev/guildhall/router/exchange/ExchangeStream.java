@@ -108,11 +108,17 @@ public final class ExchangeStream {
     long batchId = lastBatchId.incrementAndGet();
     inFlight.put(batchId, new InFlight(rowCount, rows.readableBytes(), reply));
     outstandingRows.addAndGet(rowCount);
-    writer.write(new TensorMessage<>(header.setBatchId(batchId).build(), rows));
+    // After it is in flight: who ends the stream meanwhile finds it there.
     Status status = over;
-    if (status != null && remove(batchId) != null) {
+    if (status == null) {
+      writer.write(new TensorMessage<>(header.setBatchId(batchId).build(), rows));
+      return batchId;
+    }
+    rows.release();
+    if (remove(batchId) != null) {
       reply.failed(lost(status));
     }
+    completeIfIdle();
     return batchId;
   }
 

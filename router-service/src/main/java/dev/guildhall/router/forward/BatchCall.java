@@ -48,7 +48,10 @@ final class BatchCall {
     void repeat(BatchCall call, Replica replica);
 
     /** No replica did it, or none could be asked. */
-    void failed(int batchIndex, Throwable failure);
+    void failed(Throwable failure);
+
+    /** As {@link #failed}; and nobody else hosts some of the batch's experts. */
+    void lost(int batchIndex, Throwable failure);
   }
 
   private record Sent(Replica replica, long batchId, long atNanos) {
@@ -71,6 +74,7 @@ final class BatchCall {
   private final List<Sent> underWay = new ArrayList<>();
   private @Nullable Future<?> hedge;
   private int unanswered;
+  private boolean hedged;
   private boolean over;
 
   /**
@@ -168,6 +172,7 @@ final class BatchCall {
       }
       other = failover.hedge(job.layer().version(), batch.experts(), batch.rows(), tried);
       other.ifPresent(this::attempt);
+      hedged |= other.isPresent();
     }
     other.ifPresent(replica -> owner.repeat(this, replica));
   }
@@ -224,7 +229,7 @@ final class BatchCall {
         return;
       }
     }
-    owner.failed(index, failure);
+    endBy(() -> owner.failed(failure));
   }
 
   private void attemptFailed(Replica replica, GuildhallException failure) {
@@ -243,9 +248,30 @@ final class BatchCall {
     }
     if (next.isPresent()) {
       owner.repeat(this, next.get());
-    } else {
-      owner.failed(index, forCaller(failure));
+      return;
     }
+    GuildhallException told = forCaller(failure);
+    boolean lost =
+        told.code() == ErrorCode.UNAVAILABLE
+            && failover.nobodyElseHosts(job.layer().version(), batch.experts(), tried());
+    endBy(() -> {
+      if (lost) {
+        owner.lost(index, told);
+      } else {
+        owner.failed(told);
+      }
+    });
+  }
+
+  /** Tells the owner, unless it was told something before. */
+  private void endBy(Runnable telling) {
+    if (end().isPresent()) {
+      telling.run();
+    }
+  }
+
+  private synchronized boolean wasHedged() {
+    return hedged;
   }
 
   private synchronized Set<Replica> tried() {
@@ -303,20 +329,24 @@ final class BatchCall {
                 "a replica answered with a number that is not finite at element " + wrong));
         return;
       }
-      boolean alone = tried().size() == 1;
       Optional<List<Sent>> underWay = end();
       if (underWay.isEmpty()) {
         fp32.release();
         return;
       }
-      tellTimes(alone, underWay.get());
+      tellTimes(underWay.get());
       owner.answered(index, fp32, queueNanos);
     }
 
-    private void tellTimes(boolean alone, List<Sent> underWay) {
+    private void tellTimes(List<Sent> underWay) {
       LayerVersion layer = job.layer().version();
       long now = System.nanoTime();
-      failover.answered(layer, batch.experts(), replica, now - sentNanos, alone);
+      failover.answered(layer, batch.experts(), replica, now - sentNanos);
+      if (wasHedged()) {
+        failover.tookTwo(layer);
+      } else if (tried().size() == 1) {
+        failover.tookOne(layer, now - sentNanos);
+      }
       for (Sent sent : underWay) {
         if (!sent.replica().equals(replica)) {
           failover.beaten(layer, batch.experts(), sent.replica(), now - sent.atNanos());

@@ -200,8 +200,8 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   @Override
-  public void failed(int batchIndex, Throwable failure) {
-    if (!mayLose(batchIndex, failure)) {
+  public void lost(int batchIndex, Throwable failure) {
+    if (job.missingExperts() == MissingExperts.FAIL || hasResidual(batchIndex)) {
       failed(failure);
       return;
     }
@@ -209,14 +209,6 @@ final class ForwardCall implements BatchCall.Owner {
       lost[batchIndex] = true;
     }
     batchDone();
-  }
-
-  /** Whether the request goes on without a batch: its experts' last host is gone. */
-  private boolean mayLose(int batchIndex, Throwable failure) {
-    return job.missingExperts() == MissingExperts.DROP
-        && failure instanceof GuildhallException known
-        && known.code() == ErrorCode.UNAVAILABLE
-        && !hasResidual(batchIndex);
   }
 
   private boolean hasResidual(int batchIndex) {
@@ -253,9 +245,10 @@ final class ForwardCall implements BatchCall.Owner {
       ended = true; // From here on this thread alone holds the buffers.
     }
     long fanOutNanos = System.nanoTime() - routed.atNanos();
-    Routed left = withoutLost(routed);
+    Routed left;
     ByteBuf output;
     try {
+      left = withoutLost(routed);
       output = sum(left);
     } catch (RuntimeException | OutOfMemoryError e) {
       releaseBuffers();
@@ -313,7 +306,8 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   /** Ends the call with a failure, unless it has ended already. */
-  void failed(Throwable failure) {
+  @Override
+  public void failed(Throwable failure) {
     List<BatchCall> toCancel;
     synchronized (lock) {
       if (ended) {

@@ -13,8 +13,15 @@ public final class ServedLayers implements AutoCloseable {
   /** Replaced, never changed. */
   private volatile SortedMap<String, ServedLayer> byName = Collections.emptySortedMap();
 
+  /** Guarded by this object's lock. */
+  private boolean closed;
+
   /** Serves a version from now on, in the place of the one before, whose use ends. */
   public synchronized void serve(ServedLayer layer) {
+    if (closed) {
+      layer.close();
+      return;
+    }
     SortedMap<String, ServedLayer> next = new TreeMap<>(byName);
     ServedLayer before = next.put(layer.name(), layer);
     change(next, before);
@@ -70,7 +77,9 @@ public final class ServedLayers implements AutoCloseable {
 
   @Override
   public synchronized void close() {
-    byName.values().forEach(ServedLayer::close);
+    SortedMap<String, ServedLayer> last = byName;
     byName = Collections.emptySortedMap();
+    closed = true;
+    last.values().forEach(ServedLayer::close);
   }
 }

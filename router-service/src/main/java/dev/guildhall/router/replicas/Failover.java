@@ -56,14 +56,9 @@ public final class Failover {
    * To be told when a replica has answered a batch well.
    *
    * @param nanos since it was sent there
-   * @param alone whether it was the only one that was asked
    */
-  public void answered(
-      LayerVersion layer, int[] experts, Replica replica, long nanos, boolean alone) {
-    outliers.answered(routes.get().layer(layer), experts, replica, nanos);
-    if (alone) {
-      delay(layer.name()).took(nanos);
-    }
+  public void answered(LayerVersion layer, int[] experts, Replica replica, long nanos) {
+    routes.get().find(layer).ifPresent(hosts -> outliers.answered(hosts, experts, replica, nanos));
   }
 
   /**
@@ -72,7 +67,26 @@ public final class Failover {
    * @param nanos since it was sent there
    */
   public void beaten(LayerVersion layer, int[] experts, Replica replica, long nanos) {
-    outliers.took(routes.get().layer(layer), experts, replica, nanos);
+    routes.get().find(layer).ifPresent(hosts -> outliers.took(hosts, experts, replica, nanos));
+  }
+
+  /** To be told how long a batch took that one replica was asked for. */
+  public void tookOne(LayerVersion layer, long nanos) {
+    delay(layer.name()).took(nanos);
+  }
+
+  /** To be told of a batch that a second replica was asked for because it took long. */
+  public void tookTwo(LayerVersion layer) {
+    delay(layer.name()).exceeded();
+  }
+
+  /** Whether some of the experts have no host but those that have failed a batch of them. */
+  public boolean nobodyElseHosts(LayerVersion layer, int[] experts, Set<Replica> failed) {
+    return routes
+        .get()
+        .find(layer)
+        .filter(hosts -> hosts.someHostedOnlyBy(experts, failed))
+        .isPresent();
   }
 
   /** To be told when a replica has failed a batch. */
@@ -132,7 +146,7 @@ public final class Failover {
   private Optional<Replica> another(LayerVersion layer, int[] experts, Set<Replica> tried) {
     return tried.size() >= MAX_ATTEMPTS
         ? Optional.empty()
-        : routes.get().layer(layer).leastOutstanding(experts, tried);
+        : routes.get().find(layer).flatMap(hosts -> hosts.leastOutstanding(experts, tried));
   }
 
   private HedgeDelay delay(String layer) {

@@ -14,6 +14,7 @@ final class HedgeDelay {
   private static final int LARGEST_WINDOW = 256;
   private static final int DIGITS = 2;
   private static final double PERCENTILE = 99;
+  private static final double BEYOND = 1.1;
   private static final long LEAST_NANOS = TimeUnit.MILLISECONDS.toNanos(10);
 
   /** Until a window of batches is known. */
@@ -28,11 +29,21 @@ final class HedgeDelay {
     return nanos;
   }
 
-  /**
-   * Takes in how long a batch took that one replica was asked for. Those that a second one was
-   * asked for do not count: they took at least this delay, which would make it grow without end.
-   */
+  /** Takes in how long a batch took that one replica was asked for. */
   void took(long batchNanos) {
+    record(batchNanos);
+  }
+
+  /**
+   * Takes in a batch that a second replica was asked for too. How long the first one would have
+   * taken is not known: it counts as little more than the delay, so that neither slow replicas make
+   * that grow without end nor the ones left out make it shrink.
+   */
+  void exceeded() {
+    record((long) (BEYOND * nanos));
+  }
+
+  private void record(long batchNanos) {
     recent.recordValue(Math.max(0, batchNanos));
     // One thread fills the window; few batches tell little, but more than none.
     if (recorded.incrementAndGet() == window) {

@@ -67,6 +67,11 @@ public record LayerHosts(String layer, List<List<Replica>> byExpert) {
                 .thenComparingLong(replica -> replica.stream().outstandingRows()));
   }
 
+  /** Whether nobody hosts one of the experts, some replicas left aside. */
+  boolean someHostedOnlyBy(int[] experts, Set<Replica> aside) {
+    return Arrays.stream(experts).anyMatch(expert -> aside.containsAll(byExpert.get(expert)));
+  }
+
   /** UNAVAILABLE that names the layer and every expert without a host. */
   public GuildhallException unavailable() {
     return new GuildhallException(

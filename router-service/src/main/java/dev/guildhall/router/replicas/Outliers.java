@@ -3,7 +3,6 @@ package dev.guildhall.router.replicas;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.metrics.MetricNames;
 import io.micrometer.core.instrument.MeterRegistry;
-import java.util.List;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -46,16 +45,18 @@ public final class Outliers {
 
   /** A replica had a batch for some time, alone or until another one answered it. */
   void took(LayerHosts hosts, int[] experts, Replica replica, long nanos) {
-    double peerNanos = fastest(hosts.byExpert().get(experts[0]), replica);
-    if (replica.record().took(nanos, peerNanos, System.nanoTime())) {
+    double peerNanos = fastest(hosts, experts[0], replica);
+    if (replica.record().took(hosts.layer(), nanos, peerNanos, System.nanoTime())) {
       ejected(replica.record(), "latency");
     }
   }
 
-  private static double fastest(List<Replica> hosts, Replica except) {
+  /** By those that do the work now. */
+  private static double fastest(LayerHosts hosts, int expert, Replica except) {
     double fastest = 0;
-    for (Replica host : hosts) {
-      double mean = host.equals(except) ? 0 : host.record().meanNanos();
+    for (Replica host : hosts.byExpert().get(expert)) {
+      boolean counts = !host.equals(except) && !host.isAvoided();
+      double mean = counts ? host.record().meanNanos(hosts.layer()) : 0;
       if (mean > 0 && (fastest == 0 || mean < fastest)) {
         fastest = mean;
       }

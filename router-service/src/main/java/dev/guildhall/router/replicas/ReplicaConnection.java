@@ -193,6 +193,9 @@ final class ReplicaConnection {
   private void drain(Replica unhealthy) {
     if (replica == unhealthy) {
       log.info("replica {} gets no new batches", target);
+      if (record.lastWasRight()) {
+        backoff.reset();
+      }
       withdraw();
       unhealthy.stream().complete();
     }

@@ -123,6 +123,10 @@ public final class ReplicaDiscovery implements AutoCloseable {
                     .map(String::strip)
                     .filter(line -> !line.isEmpty() && !line.startsWith("#"))
                     .toList();
+            if (listed.isEmpty()) {
+              // It may be being written.
+              throw GuildhallException.invalidArgument("it names no target");
+            }
             for (String target : listed) {
               if (isFile(target)) {
                 throw GuildhallException.invalidArgument("it names a file, " + target);

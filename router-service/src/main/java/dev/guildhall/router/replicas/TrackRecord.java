@@ -1,5 +1,7 @@
 package dev.guildhall.router.replicas;
 
+import java.util.HashMap;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -25,7 +27,7 @@ final class TrackRecord {
 
   private final String target;
   private int failures;
-  private double meanNanos;
+  private final Map<String, Double> meanNanos = new HashMap<>();
   private long windowStart;
   private int windowBatches;
   private int windowSlow;
@@ -55,9 +57,9 @@ final class TrackRecord {
     return failures == 0;
   }
 
-  /** How long its batches take, by a decaying mean; 0 until there was one. */
-  synchronized double meanNanos() {
-    return meanNanos;
+  /** How long its batches of a layer take, by a decaying mean; 0 until there was one. */
+  synchronized double meanNanos(String layer) {
+    return meanNanos.getOrDefault(layer, 0.0);
   }
 
   /**
@@ -78,11 +80,12 @@ final class TrackRecord {
   /**
    * A batch took so long, or was taken from it after so long.
    *
-   * @param peerNanos what batches take at the fastest replica of the same experts; 0 if unknown
+   * @param peerNanos what batches of the layer take at the fastest replica of the same experts; 0
+   *     if unknown
    * @return whether it is ejected for it
    */
-  synchronized boolean took(long nanos, double peerNanos, long now) {
-    meanNanos = meanNanos == 0 ? nanos : meanNanos + (nanos - meanNanos) * NEWEST_SHARE;
+  synchronized boolean took(String layer, long nanos, double peerNanos, long now) {
+    meanNanos.merge(layer, (double) nanos, (mean, newest) -> mean + (newest - mean) * NEWEST_SHARE);
     if (windowBatches == 0) {
       windowStart = now;
     }

@@ -102,6 +102,16 @@ class AdaptiveLimitTest {
     assertEquals(MOST, limit.tokens());
   }
 
+  @Test
+  void deadlinesThatOneCallerMissesDoNotCutItWhileOthersHardlyWait() {
+    for (int i = 0; i < 20; i++) {
+      answer(now, 30 * SECOND, 0, MILLISECOND, 1000);
+      limit.expired(sample(now, 60 * MILLISECOND, 1000), now);
+      now += 10 * MILLISECOND;
+    }
+    assertEquals(MOST, limit.tokens());
+  }
+
   /** Against a server of 1000 tokens a second that is offered three times as much. */
   @Test
   void settlesNearTheQueueThatDeadlinesAllow() {

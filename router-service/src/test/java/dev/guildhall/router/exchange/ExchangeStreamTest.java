@@ -196,6 +196,19 @@ class ExchangeStreamTest {
   }
 
   @Test
+  void whatComesTooLateDoesNotDisturbAStreamThatDrains() throws Exception {
+    Reply inFlight = new Reply();
+    long id = send(inFlight, 1);
+    assertEquals(id, replica.next().getBatchId());
+    stream.complete();
+    Reply late = new Reply();
+    send(late, 1);
+    assertFails(late, ErrorCode.UNAVAILABLE, "it is shutting down");
+    replica.answer(answer(id, 5));
+    assertEquals(ByteString.copyFrom(new byte[] {5}), await(inFlight));
+  }
+
+  @Test
   void anAbortFailsWhatIsInFlight() throws Exception {
     Reply reply = new Reply();
     send(reply, 1);

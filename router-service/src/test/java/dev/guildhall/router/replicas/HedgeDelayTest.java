@@ -3,6 +3,7 @@ package dev.guildhall.router.replicas;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.SplittableRandom;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
@@ -37,6 +38,32 @@ class HedgeDelayTest {
     assertAbout(30);
     record(256, 40);
     assertAbout(40);
+  }
+
+  /** Batches of 1 to 100 ms, of which those beyond the delay are asked of a second replica. */
+  @Test
+  void stillsAtTheShareThatItStandsFor() {
+    SplittableRandom random = new SplittableRandom(1);
+    int hedged = 0;
+    for (int batch = 0; batch < 100_000; batch++) {
+      long nanos = TimeUnit.MILLISECONDS.toNanos(1) * random.nextInt(1, 101);
+      if (nanos > delay.nanos()) {
+        delay.exceeded();
+        hedged += batch > 50_000 ? 1 : 0;
+      } else {
+        delay.took(nanos);
+      }
+    }
+    assertTrue(hedged < 0.03 * 50_000, hedged + " of 50,000 hedged");
+  }
+
+  @Test
+  void growsWhenEverythingTakesLonger() {
+    record(16, 20);
+    for (int batch = 0; batch < 32 + 64 + 128; batch++) {
+      delay.exceeded();
+    }
+    assertAbout(27); // 20 * 1.1 * 1.1 * 1.1
   }
 
   @Test

@@ -8,6 +8,7 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 
 class TrackRecordTest {
+  private static final String LAYER = "layer";
   private static final long START = Long.MAX_VALUE - 1_000; // The clock may wrap.
   private static final long MILLISECOND = TimeUnit.MILLISECONDS.toNanos(1);
   private static final long SECOND = TimeUnit.SECONDS.toNanos(1);
@@ -86,11 +87,12 @@ class TrackRecordTest {
 
   @Test
   void theMeanFollowsWhatIsMeasured() {
-    assertEquals(0, record.meanNanos());
+    assertEquals(0, record.meanNanos(LAYER));
+    record.took("other", 99 * MILLISECOND, 0, now);
     batches(1, 10 * MILLISECOND, 0);
-    assertEquals((double) (10 * MILLISECOND), record.meanNanos());
+    assertEquals((double) (10 * MILLISECOND), record.meanNanos(LAYER));
     batches(200, MILLISECOND, 0);
-    assertEquals((double) MILLISECOND, record.meanNanos(), MILLISECOND / 100.0);
+    assertEquals((double) MILLISECOND, record.meanNanos(LAYER), MILLISECOND / 100.0);
   }
 
   private void fail(int times) {
@@ -102,7 +104,7 @@ class TrackRecordTest {
   private boolean batches(int count, long nanos, long peerNanos) {
     boolean ejected = false;
     for (int i = 0; i < count; i++) {
-      ejected |= record.took(nanos, (double) peerNanos, now);
+      ejected |= record.took(LAYER, nanos, (double) peerNanos, now);
     }
     return ejected;
   }
