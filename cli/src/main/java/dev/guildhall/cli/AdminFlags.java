@@ -22,6 +22,7 @@ import picocli.CommandLine.Spec;
 final class AdminFlags {
   private static final Duration LOOK_INTERVAL = Duration.ofSeconds(2);
   private static final Duration GRACE = Duration.ofSeconds(1);
+  private static final Duration ARRIVAL = Duration.ofSeconds(10);
 
   @Spec(Spec.Target.MIXEE)
   private @Nullable CommandSpec spec;
@@ -85,7 +86,10 @@ final class AdminFlags {
       throw usage("--admin-host is \"%s\"; allowed beyond loopback only with --tls-client-ca");
     }
     RpcServer server =
-        RpcServer.start(transport.server(address), List.of(new AdminEndpoint(repositories)), GRACE);
+        RpcServer.start(
+            transport.server(address).intercept(new ArrivalTimeout(transport.timer(), ARRIVAL)),
+            List.of(new AdminEndpoint(repositories)),
+            GRACE);
     server.serving(true);
     return new Admin(Optional.of(server));
   }

@@ -59,6 +59,9 @@ public final class MetricNames {
   /** Expert service, gauge: rows that wait for a worker. */
   public static final String EXPERT_QUEUED_ROWS = "guildhall.expert.queued.rows";
 
+  /** Expert service, gauge: bytes of the rows that wait, and of the room for their results. */
+  public static final String EXPERT_QUEUED_BYTES = "guildhall.expert.queued.bytes";
+
   /** Every process, counter: heap bytes that its threads have allocated. */
   public static final String ALLOCATED_BYTES = "guildhall.jvm.allocated.bytes";
 

@@ -14,14 +14,18 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Ends calls of one request whose request does not arrive. gRPC itself does so at a call's
- * deadline; a caller need not bring one. Streams may be silent as long as they like.
+ * deadline; a caller need not bring one, or may bring one of years. Streams may be silent as long
+ * as they like.
  */
 public final class ArrivalTimeout implements ServerInterceptor {
+  /** For a caller that has said how long it would wait: a large request over a slow network. */
+  private static final Duration LONGEST = Duration.ofMinutes(10);
+
   private final ScheduledExecutorService timer;
   private final Duration timeout;
 
   /**
-   * @param timeout from a call's headers to the end of its request
+   * @param timeout from a call's headers to the end of its request, where it has no deadline
    */
   public ArrivalTimeout(ScheduledExecutorService timer, Duration timeout) {
     this.timer = timer;
@@ -31,9 +35,9 @@ public final class ArrivalTimeout implements ServerInterceptor {
   @Override
   public <Q, A> ServerCall.Listener<Q> interceptCall(
       ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
-    boolean deadline = Context.current().getDeadline() != null;
+    Duration allowed = Context.current().getDeadline() == null ? timeout : LONGEST;
     ServerCall.Listener<Q> listener = next.startCall(call, headers);
-    if (deadline || !call.getMethodDescriptor().getType().clientSendsOneMessage()) {
+    if (!call.getMethodDescriptor().getType().clientSendsOneMessage()) {
       return listener;
     }
     ScheduledFuture<?> end =
@@ -41,9 +45,9 @@ public final class ArrivalTimeout implements ServerInterceptor {
             () ->
                 call.close(
                     Status.DEADLINE_EXCEEDED.withDescription(
-                        "the request did not arrive within %d ms".formatted(timeout.toMillis())),
+                        "the request did not arrive within %d ms".formatted(allowed.toMillis())),
                     new Metadata()),
-            timeout.toMillis(),
+            allowed.toMillis(),
             TimeUnit.MILLISECONDS);
     return new SimpleForwardingServerCallListener<>(listener) {
       @Override

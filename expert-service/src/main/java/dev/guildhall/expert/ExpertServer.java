@@ -67,6 +67,9 @@ public final class ExpertServer implements AutoCloseable {
       Gauge.builder(MetricNames.EXPERT_QUEUED_ROWS, pool, ComputePool::queuedRows)
           .tag("service", options.name())
           .register(registry);
+      Gauge.builder(MetricNames.EXPERT_QUEUED_BYTES, pool, ComputePool::queuedBytes)
+          .tag("service", options.name())
+          .register(registry);
       server.serving(true);
       return new ExpertServer(live, hosted, pool, server);
     } catch (IOException | RuntimeException e) {

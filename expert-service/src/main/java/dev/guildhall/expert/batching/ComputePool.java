@@ -97,6 +97,11 @@ public final class ComputePool implements AutoCloseable {
     return queue.queuedRows();
   }
 
+  /** What they and the room for their results occupy. */
+  public long queuedBytes() {
+    return queue.queuedBytes();
+  }
+
   public int workers() {
     return threads.size();
   }

@@ -49,6 +49,15 @@ final class WorkQueue {
     }
   }
 
+  long queuedBytes() {
+    lock.lock();
+    try {
+      return queuedBytes;
+    } finally {
+      lock.unlock();
+    }
+  }
+
   void submit(RowBatch batch) {
     long now = clock.getAsLong();
     lock.lock();
