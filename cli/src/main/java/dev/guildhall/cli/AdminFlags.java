@@ -4,6 +4,7 @@ import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.admin.AdminEndpoint;
 import dev.guildhall.repository.LiveRepository;
+import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.ServerTls;
 import dev.guildhall.rpc.Transport;

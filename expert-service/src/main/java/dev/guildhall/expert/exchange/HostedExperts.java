@@ -113,7 +113,7 @@ public final class HostedExperts implements AutoCloseable {
           return version;
         }
       }
-    } while (now != snapshot); // What was asked for may have been loaded anew meanwhile.
+    } while (!now.equals(snapshot)); // What was asked for may have been loaded anew meanwhile.
     throw new GuildhallException(
         ErrorCode.NOT_FOUND,
         "layer \"%s\" is not hosted here; hosted are: %s"
