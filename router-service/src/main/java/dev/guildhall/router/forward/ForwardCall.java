@@ -159,10 +159,10 @@ final class ForwardCall implements BatchCall.Owner {
 
   /** The routes whose experts have a host, if the others are to be dropped. */
   private Routing hosted(Routing chosen) {
-    List<Integer> missing = hosts.withoutHost();
-    if (missing.isEmpty() || job.missingExperts() == MissingExperts.FAIL) {
+    if (job.missingExperts() == MissingExperts.FAIL || hosts.complete()) {
       return chosen;
     }
+    List<Integer> missing = hosts.withoutHost();
     boolean[] lost = new boolean[chosen.expert().length];
     for (int i = 0; i < lost.length; i++) {
       lost[i] = missing.contains(chosen.expert()[i]);
