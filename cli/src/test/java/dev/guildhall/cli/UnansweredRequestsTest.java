@@ -143,6 +143,25 @@ class UnansweredRequestsTest {
   }
 
   @Test
+  void aFullRouterRefusesRequestsUnread() {
+    Context.CancellableContext context = Context.current().withCancellation();
+    int most = (int) ServedSystem.MAX_TOKENS_IN_FLIGHT;
+    context.run(
+        () -> MoeLayerServiceGrpc.newStub(channel).forward(request(most), new Recorded<>()));
+    Await.until("the first request is in", () -> tokensInFlight() == most);
+    StatusRuntimeException e =
+        assertThrows(
+            StatusRuntimeException.class,
+            () -> MoeLayerServiceGrpc.newBlockingStub(channel).forward(request(1)));
+    assertEquals(Status.Code.RESOURCE_EXHAUSTED, e.getStatus().getCode());
+    assertEquals(
+        "4096 tokens are in flight; allowed are 4096 at once, try again later",
+        e.getStatus().getDescription());
+    context.cancel(null);
+    awaitNothingInFlight();
+  }
+
+  @Test
   void theLossOfTheReplicaFailsWhatItHasWithUnavailable() {
     Recorded<ForwardResponse> answers = new Recorded<>();
     StreamObserver<ForwardRequest> stream =

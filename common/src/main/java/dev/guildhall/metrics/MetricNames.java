@@ -2,7 +2,7 @@ package dev.guildhall.metrics;
 
 /** Every metric of ours by its Micrometer name; Prometheus shows dots as underscores. */
 public final class MetricNames {
-  /** Router, counter, by layer and status: requests answered. */
+  /** Router, counter, by layer (empty if refused unread) and status: requests answered. */
   public static final String REQUESTS = "guildhall.requests";
 
   /** Router, timer, by layer: a request from its arrival to its answer. */

@@ -5,6 +5,7 @@ import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.router.admission.CallersFile;
 import dev.guildhall.router.api.MoeLayerEndpoint;
+import dev.guildhall.router.api.RoomCheck;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.forward.ForwardMetrics;
@@ -141,7 +142,7 @@ public final class RouterServer implements AutoCloseable {
             new StreamLimits(
                 options.defaultTimeout(), options.maxConnectionAge(), transport.timer()));
     RpcServer server =
-        RpcServer.start(guarded(options, transport, closing), List.of(endpoint), GRACE);
+        RpcServer.start(guarded(options, transport, forward, closing), List.of(endpoint), GRACE);
     closing.push(server::close);
     closing.push(endpoint::drain);
     closing.push(() -> server.serving(false));
@@ -160,7 +161,7 @@ public final class RouterServer implements AutoCloseable {
 
   /** The port, and what looks at calls before the endpoint does: the last one added first. */
   private static ServerBuilder<?> guarded(
-      RouterOptions options, Transport transport, Deque<Runnable> closing) {
+      RouterOptions options, Transport transport, LayerForward forward, Deque<Runnable> closing) {
     ServerBuilder<?> builder =
         transport
             .server(options.port())
@@ -169,6 +170,7 @@ public final class RouterServer implements AutoCloseable {
             .maxConnectionAgeGrace(
                 options.maxConnectionAge().multipliedBy(2).plus(GRACE).toMillis(),
                 TimeUnit.MILLISECONDS)
+            .intercept(new RoomCheck(forward))
             .intercept(new ArrivalTimeout(transport.timer(), options.defaultTimeout()));
     options
         .callers()

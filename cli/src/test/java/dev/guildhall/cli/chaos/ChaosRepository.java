@@ -16,7 +16,13 @@ final class ChaosRepository {
   static final int WIDE_HIDDEN_SIZE = 512;
   static final int WIDE_EXPERTS = 8;
 
+  /** Much to compute a byte sent, so that whoever offers load does not use up the processors. */
+  static final String HEAVY = "heavy";
+
+  static final int HEAVY_HIDDEN_SIZE = 256;
+
   private static final int WIDE_FFN_SIZE = 2048;
+  private static final int HEAVY_FFN_SIZE = 8192;
 
   private ChaosRepository() {}
 
@@ -25,10 +31,15 @@ final class ChaosRepository {
     for (String file : new String[] {"layer.json", "model.safetensors"}) {
       Files.copy(Digits.REPOSITORY.resolve(Digits.LAYER).resolve(file), digits.resolve(file));
     }
-    writeWide(Files.createDirectories(repository.resolve(WIDE)));
+    write(repository.resolve(WIDE), WIDE_HIDDEN_SIZE, WIDE_FFN_SIZE);
   }
 
-  private static void writeWide(Path folder) throws IOException {
+  static void writeHeavy(Path repository) throws IOException {
+    write(repository.resolve(HEAVY), HEAVY_HIDDEN_SIZE, HEAVY_FFN_SIZE);
+  }
+
+  private static void write(Path folder, int hiddenSize, int ffnSize) throws IOException {
+    Files.createDirectories(folder);
     Files.writeString(
         folder.resolve("layer.json"),
         """
@@ -39,15 +50,15 @@ final class ChaosRepository {
           "mlp": { "activation": "gelu" }
         }
         """
-            .formatted(WIDE_HIDDEN_SIZE, WIDE_EXPERTS));
+            .formatted(hiddenSize, WIDE_EXPERTS));
     Map<String, StoredTensor> tensors = new LinkedHashMap<>();
-    random(tensors, "gate.wg.weight", WIDE_EXPERTS, WIDE_HIDDEN_SIZE);
+    random(tensors, "gate.wg.weight", WIDE_EXPERTS, hiddenSize);
     for (int expert = 0; expert < WIDE_EXPERTS; expert++) {
       String prefix = "experts." + expert;
-      random(tensors, prefix + ".fc1.weight", WIDE_FFN_SIZE, WIDE_HIDDEN_SIZE);
-      random(tensors, prefix + ".fc1.bias", 1, WIDE_FFN_SIZE);
-      random(tensors, prefix + ".fc2.weight", WIDE_HIDDEN_SIZE, WIDE_FFN_SIZE);
-      random(tensors, prefix + ".fc2.bias", 1, WIDE_HIDDEN_SIZE);
+      random(tensors, prefix + ".fc1.weight", ffnSize, hiddenSize);
+      random(tensors, prefix + ".fc1.bias", 1, ffnSize);
+      random(tensors, prefix + ".fc2.weight", hiddenSize, ffnSize);
+      random(tensors, prefix + ".fc2.bias", 1, hiddenSize);
     }
     SafetensorsWriter.write(folder.resolve("model.safetensors"), tensors, Map.of());
   }

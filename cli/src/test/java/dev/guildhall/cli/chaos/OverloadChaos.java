@@ -27,8 +27,9 @@ class OverloadChaos {
   @Test
   void overloadIsRefusedAndTheRestServed() throws Exception {
     ForwardRequest request =
-        Question.request(ChaosRepository.WIDE, 16, ChaosRepository.WIDE_HIDDEN_SIZE);
+        Question.request(ChaosRepository.HEAVY, 16, ChaosRepository.HEAVY_HIDDEN_SIZE);
     try (Fleet fleet = new Fleet(folder)) {
+      ChaosRepository.writeHeavy(fleet.repository());
       Node expert = fleet.replicas(1).getFirst();
       Node router = fleet.router(List.of(expert.target()));
       Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK_WARM_UP);

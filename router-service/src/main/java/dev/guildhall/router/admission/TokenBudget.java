@@ -58,6 +58,22 @@ public final class TokenBudget {
             .formatted(before, tokens, allowed));
   }
 
+  /**
+   * Looks whether any request may be let in now.
+   *
+   * @throws GuildhallException RESOURCE_EXHAUSTED if not
+   */
+  public void check() {
+    long now = inFlight.get();
+    long allowed = limit.getAsLong();
+    if (now >= allowed) {
+      throw new GuildhallException(
+          ErrorCode.RESOURCE_EXHAUSTED,
+          "%d tokens are in flight; allowed are %d at once, try again later"
+              .formatted(now, allowed));
+    }
+  }
+
   public void release(long tokens) {
     inFlight.addAndGet(-tokens);
   }

@@ -59,6 +59,11 @@ public final class ForwardMetrics {
     };
   }
 
+  /** A request was refused before it was read; its layer is not known. */
+  void refusedUnread() {
+    requests("", ErrorCode.RESOURCE_EXHAUSTED.name()).increment();
+  }
+
   /** As {@code rpc.Statuses} tells it to the caller. */
   private static ErrorCode code(Throwable failure) {
     return switch (failure) {

@@ -98,6 +98,20 @@ public final class LayerForward {
     return limit.tokens();
   }
 
+  /**
+   * Looks whether a request that has not been read yet would be refused, whatever it brings.
+   *
+   * @throws GuildhallException RESOURCE_EXHAUSTED if so; it is counted as an answer
+   */
+  public void checkRoom() {
+    try {
+      budget.check();
+    } catch (GuildhallException e) {
+      metrics.refusedUnread();
+      throw e;
+    }
+  }
+
   /** Within the caller's limit and within the router's. */
   private void admit(ForwardJob job) {
     job.caller().acquire(job.tokens());
