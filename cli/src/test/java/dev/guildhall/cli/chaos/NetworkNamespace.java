@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * A network namespace joined to this machine's by a pair of virtual interfaces, whose packets to
@@ -13,6 +14,9 @@ import java.util.concurrent.TimeUnit;
  */
 final class NetworkNamespace implements AutoCloseable {
   private static final long LIMIT_SECONDS = 20;
+
+  /** Never the same twice: the kernel takes a namespace down some time after it is deleted. */
+  private static final AtomicLong NEXT = new AtomicLong(ProcessHandle.current().pid());
 
   private final String name;
   private final String outside;
@@ -29,7 +33,7 @@ final class NetworkNamespace implements AutoCloseable {
 
   /** Why there cannot be one here; empty if there can. */
   static Optional<String> missing() {
-    NetworkNamespace trial = new NetworkNamespace(ProcessHandle.current().pid());
+    NetworkNamespace trial = new NetworkNamespace(NEXT.getAndIncrement());
     try (trial) {
       trial.open();
       trial.lose(1, 0.05);
@@ -40,7 +44,7 @@ final class NetworkNamespace implements AutoCloseable {
   }
 
   static NetworkNamespace create() throws IOException {
-    NetworkNamespace namespace = new NetworkNamespace(ProcessHandle.current().pid());
+    NetworkNamespace namespace = new NetworkNamespace(NEXT.getAndIncrement());
     try {
       namespace.open();
       return namespace;
