@@ -1,5 +1,8 @@
 package dev.guildhall.onnx;
 
+import static dev.guildhall.onnx.OnnxValues.rows;
+import static dev.guildhall.onnx.OnnxValues.value;
+import static dev.guildhall.onnx.OnnxValues.width;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -20,7 +23,6 @@ import dev.guildhall.proto.onnx.OperatorSetIdProto;
 import dev.guildhall.proto.onnx.TensorProto;
 import dev.guildhall.proto.onnx.TensorProto.DataLocation;
 import dev.guildhall.proto.onnx.TensorProto.DataType;
-import dev.guildhall.proto.onnx.TensorShapeProto;
 import dev.guildhall.proto.onnx.TensorShapeProto.Dimension;
 import dev.guildhall.proto.onnx.TypeProto;
 import dev.guildhall.proto.onnx.ValueInfoProto;
@@ -111,28 +113,6 @@ public final class ExpertFileFuzz {
         .setOpType(operator)
         .addAllInput(Arrays.asList(inputs))
         .addOutput(output)
-        .build();
-  }
-
-  private static ValueInfoProto rows(String name, int width) {
-    return value(
-        name, DataType.FLOAT, Dimension.newBuilder().setDimParam("n").build(), width(width));
-  }
-
-  private static Dimension width(int width) {
-    return Dimension.newBuilder().setDimValue(width).build();
-  }
-
-  private static ValueInfoProto value(String name, DataType type, Dimension... dimensions) {
-    return ValueInfoProto.newBuilder()
-        .setName(name)
-        .setType(
-            TypeProto.newBuilder()
-                .setTensorType(
-                    TypeProto.Tensor.newBuilder()
-                        .setElemType(type)
-                        .setShape(
-                            TensorShapeProto.newBuilder().addAllDim(Arrays.asList(dimensions)))))
         .build();
   }
 

@@ -1,5 +1,8 @@
 package dev.guildhall.onnx;
 
+import static dev.guildhall.onnx.OnnxValues.rows;
+import static dev.guildhall.onnx.OnnxValues.value;
+import static dev.guildhall.onnx.OnnxValues.width;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -16,10 +19,7 @@ import dev.guildhall.proto.onnx.StringStringEntryProto;
 import dev.guildhall.proto.onnx.TensorProto;
 import dev.guildhall.proto.onnx.TensorProto.DataLocation;
 import dev.guildhall.proto.onnx.TensorProto.DataType;
-import dev.guildhall.proto.onnx.TensorShapeProto;
 import dev.guildhall.proto.onnx.TensorShapeProto.Dimension;
-import dev.guildhall.proto.onnx.TypeProto;
-import dev.guildhall.proto.onnx.ValueInfoProto;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -215,27 +215,5 @@ class ExpertFileTest {
 
   private static NodeProto.Builder node(String opType, String input, String output) {
     return NodeProto.newBuilder().setOpType(opType).addInput(input).addOutput(output);
-  }
-
-  private static ValueInfoProto rows(String name, int width) {
-    return value(
-        name, DataType.FLOAT, Dimension.newBuilder().setDimParam("n").build(), width(width));
-  }
-
-  private static Dimension width(int width) {
-    return Dimension.newBuilder().setDimValue(width).build();
-  }
-
-  private static ValueInfoProto value(String name, DataType type, Dimension... dimensions) {
-    return ValueInfoProto.newBuilder()
-        .setName(name)
-        .setType(
-            TypeProto.newBuilder()
-                .setTensorType(
-                    TypeProto.Tensor.newBuilder()
-                        .setElemType(type)
-                        .setShape(
-                            TensorShapeProto.newBuilder().addAllDim(Arrays.asList(dimensions)))))
-        .build();
   }
 }

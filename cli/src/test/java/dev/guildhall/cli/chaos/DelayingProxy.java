@@ -88,6 +88,7 @@ final class DelayingProxy implements AutoCloseable {
       for (Chunk chunk = underWay.take(); chunk.bytes.length > 0; chunk = underWay.take()) {
         long left = chunk.dueNanos - System.nanoTime();
         if (left > 0) {
+          // The delay that this proxy is for.
           Thread.sleep(Duration.ofNanos(left));
         }
         out.write(chunk.bytes);
