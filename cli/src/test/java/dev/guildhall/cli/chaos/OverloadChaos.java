@@ -28,10 +28,12 @@ class OverloadChaos {
   void overloadIsRefusedAndTheRestServed() throws Exception {
     ForwardRequest request =
         Question.request(ChaosRepository.HEAVY, 16, ChaosRepository.HEAVY_HIDDEN_SIZE);
-    try (Fleet fleet = new Fleet(folder)) {
+    try (Processors processors = Processors.forServers();
+        Fleet fleet = new Fleet(folder)) {
       ChaosRepository.writeHeavy(fleet.repository());
       Node expert = fleet.replicas(1).getFirst();
       Node router = fleet.router(List.of(expert.target()));
+      processors.forClients();
       Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK_WARM_UP);
       Offer.Outcome peak = Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK);
       assertEquals(0, peak.count(Status.Code.RESOURCE_EXHAUSTED), "the peak itself is refused");

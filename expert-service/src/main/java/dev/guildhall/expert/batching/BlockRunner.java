@@ -53,7 +53,12 @@ final class BlockRunner {
       }
       return;
     }
-    report(block);
+    long now = clock.getAsLong();
+    long computeNanos = now - block.takenNanos();
+    for (Piece piece : block.pieces()) {
+      piece.batch().worked(computeNanos * piece.rows() / block.rows(), now);
+    }
+    report(block, computeNanos);
   }
 
   private static GuildhallException failureOf(Block block, Throwable e) {
@@ -63,9 +68,8 @@ final class BlockRunner {
             ErrorCode.INTERNAL, "expert %s failed: %s".formatted(block.expert().key(), e), e);
   }
 
-  private void report(Block block) {
+  private void report(Block block, long computeNanos) {
     try {
-      long computeNanos = clock.getAsLong() - block.takenNanos();
       block.expert().ran(block.rows(), computeNanos);
       listener.computed(
           new ComputedBlock(

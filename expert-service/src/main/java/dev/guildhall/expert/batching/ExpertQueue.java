@@ -91,7 +91,6 @@ public final class ExpertQueue {
       Piece piece = head.take(count);
       rows -= count;
       if (wanted) {
-        head.batch().taken(nowNanos - piece.queuedNanos());
         block.add(piece);
         room -= count;
       } else {

@@ -5,6 +5,7 @@ import dev.guildhall.error.GuildhallException;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -49,11 +50,13 @@ public final class RowBatch {
   private final AtomicInteger rowsLeft;
   private final AtomicReference<@Nullable GuildhallException> failure = new AtomicReference<>();
 
-  // Guarded by the pool's lock.
-  private boolean submitted;
-  private boolean begun;
+  private final AtomicLong workNanos = new AtomicLong();
 
-  private volatile long queueNanos;
+  // Written with the pool's lock held, before workers see the batch.
+  private boolean submitted;
+  private long submittedNanos;
+
+  private volatile long workedNanos;
 
   /**
    * Describes a batch.
@@ -122,24 +125,31 @@ public final class RowBatch {
     fail(new GuildhallException(ErrorCode.CANCELLED, "the batch was cancelled"));
   }
 
-  void markSubmitted() {
+  void markSubmitted(long nowNanos) {
     if (submitted) {
       throw new IllegalStateException("a batch is submitted once");
     }
     submitted = true;
+    submittedNanos = nowNanos;
   }
 
-  /** How long it waited until a worker began with it; 0 before that. */
+  /**
+   * How long it waited for others, once it is done: from being queued to its last rows, less what
+   * its own rows took. A batch has rows for several experts, and the last of them may wait long
+   * when the first did not. 0 if it was never queued.
+   */
   public long queueNanos() {
-    return queueNanos;
+    return submitted ? Math.max(0, workedNanos - submittedNanos - workNanos.get()) : 0;
   }
 
-  /** A worker has taken rows that waited so long. To be called with the pool's lock held. */
-  void taken(long waitedNanos) {
-    if (!begun) {
-      begun = true;
-      queueNanos = waitedNanos;
-    }
+  /**
+   * A worker has computed some of its rows.
+   *
+   * @param nanos the rows' share of the time that it took
+   */
+  void worked(long nanos, long nowNanos) {
+    workNanos.addAndGet(nanos);
+    workedNanos = nowNanos;
   }
 
   /** What it occupies until it is done: the rows and the room for their results. */

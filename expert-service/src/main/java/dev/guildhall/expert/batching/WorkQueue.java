@@ -62,7 +62,7 @@ final class WorkQueue {
     long now = clock.getAsLong();
     lock.lock();
     try {
-      admit(batch);
+      admit(batch, now);
       int firstRow = 0;
       for (RowBatch.Segment segment : batch.segments()) {
         PendingRows rows = new PendingRows(batch, firstRow, segment.rows(), now);
@@ -79,7 +79,7 @@ final class WorkQueue {
     }
   }
 
-  private void admit(RowBatch batch) {
+  private void admit(RowBatch batch, long now) {
     if (closed) {
       throw closing();
     }
@@ -106,7 +106,7 @@ final class WorkQueue {
             "expert " + segment.expert().key() + " is hosted by another pool");
       }
     }
-    batch.markSubmitted();
+    batch.markSubmitted(now);
   }
 
   /**

@@ -97,6 +97,29 @@ class ComputePoolTest {
   }
 
   @Test
+  void aBatchsWaitEndsWithItsLastRowsAndLeavesOutItsOwnWork() throws Exception {
+    SteppedExpert quick = SteppedExpert.free(1);
+    SteppedExpert shared = SteppedExpert.held(2);
+    ExpertQueue first = host(1, quick);
+    ExpertQueue second = host(2, shared);
+    holdTheWorker();
+    SentBatch sent =
+        new SentBatch(RowBatch.NO_DEADLINE, List.of(segment(first, 3), segment(second, 1)))
+            .to(pool);
+    SentBatch other = SentBatch.of(second, 3).to(pool);
+    clock.addAndGet(70);
+    letGo();
+    shared.awaitRuns(1);
+    clock.addAndGet(40);
+    shared.release(1);
+    sent.awaitRows(1, 2);
+    other.awaitRows(2);
+    // Of the block's 40 one row's share is the batch's own work.
+    assertEquals(70 + 30, sent.batch().queueNanos());
+    assertEquals(70 + 10, other.batch().queueNanos());
+  }
+
+  @Test
   void cutsAHotExpertOverTheWorkers() throws Exception {
     restart(ComputePool.builder().workers(2));
     SteppedExpert hot = SteppedExpert.held(7);

@@ -3,7 +3,7 @@ package dev.guildhall.router.admission;
 import java.util.concurrent.TimeUnit;
 
 /**
- * How many tokens may be in flight, found by how long batches wait for a worker. A standing queue
+ * How many tokens may be in flight, found by how long batches wait at the experts. A standing queue
  * adds latency and no throughput (CoDel, Nichols and Jacobson, "Controlling Queue Delay"): when it
  * takes too much of the requests' time, the limit is cut to what is in flight and less; when it is
  * short and the limit in use, the limit grows.
@@ -77,7 +77,7 @@ public final class AdaptiveLimit {
   /**
    * A request was answered.
    *
-   * @param waitNanos the time it waited for a worker
+   * @param waitNanos the time it waited for others at the experts
    * @param workNanos the time it took at the experts without that
    */
   public synchronized void answered(Sample request, long waitNanos, long workNanos, long now) {
@@ -98,6 +98,7 @@ public final class AdaptiveLimit {
    * have had to wait too, or there are none.
    */
   public synchronized void expired(Sample request, long now) {
+    closeWindow(now); // Else answers of long ago would speak for now, if there are none since.
     if (request.allowedNanos() >= LEAST_DEADLINE_NANOS
         && (answered == 0 || answeredLoad > SOME_QUEUE * answered)) {
       take(request, SHARE_OF_DEADLINE, now);
@@ -123,7 +124,11 @@ public final class AdaptiveLimit {
     load += queueLoad;
     samples++;
     mostInFlight = Math.max(mostInFlight, request.inFlight());
-    if (now - windowStart >= WINDOW_NANOS) {
+    closeWindow(now);
+  }
+
+  private void closeWindow(long now) {
+    if (samples > 0 && now - windowStart >= WINDOW_NANOS) {
       adapt(load / samples, now);
       load = 0;
       samples = 0;

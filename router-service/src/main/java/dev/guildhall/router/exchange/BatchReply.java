@@ -12,7 +12,7 @@ public interface BatchReply {
    * The batch is done.
    *
    * @param rows [rows, H] in the batch's order; ownership is transferred
-   * @param queueNanos how long it waited at the replica before a worker began with it
+   * @param queueNanos how long it waited at the replica for others
    */
   void succeeded(ByteBuf rows, long queueNanos);
 

@@ -40,7 +40,7 @@ final class BatchCall {
      * The batch is done.
      *
      * @param rows [batch.rows, H] fp32; ownership is transferred
-     * @param queueNanos how long it waited for a worker
+     * @param queueNanos how long it waited at its replica for others
      */
     void answered(int batchIndex, ByteBuf rows, long queueNanos);
 

@@ -8,7 +8,7 @@ import io.netty.buffer.ByteBuf;
  *
  * @param lost of the routes that the gate chose
  * @param fanOutNanos from the first batch sent to the last one back
- * @param queueNanos the longest that a batch waited for a worker
+ * @param queueNanos the longest that a batch waited at its replica for others
  * @param output [tokens, H] fp32; ownership goes with the result
  */
 public record ForwardResult(

@@ -86,7 +86,7 @@ class AdaptiveLimitTest {
   void missedDeadlinesAndRefusalsCutIt() {
     limit.expired(sample(now, SECOND, 1000), now);
     now += SECOND;
-    limit.expired(sample(now, SECOND, 1000), now);
+    limit.expired(sample(now - SECOND, SECOND, 1000), now);
     assertEquals(250, limit.tokens());
     limit.refused(sample(now, SECOND, 200), now);
     now += SECOND;
@@ -110,6 +110,16 @@ class AdaptiveLimitTest {
       now += 10 * MILLISECOND;
     }
     assertEquals(MOST, limit.tokens());
+  }
+
+  @Test
+  void answersOfBeforeDoNotSpeakForRequestsThatAllMissTheirDeadlines() {
+    answer(now, SECOND, 0, MILLISECOND, 100);
+    for (int i = 0; i < 3; i++) {
+      now += SECOND;
+      limit.expired(sample(now - SECOND, SECOND, 1000), now);
+    }
+    assertEquals(250, limit.tokens());
   }
 
   /** Against a server of 1000 tokens a second that is offered three times as much. */
