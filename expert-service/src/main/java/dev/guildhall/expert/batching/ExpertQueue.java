@@ -68,6 +68,11 @@ public final class ExpertQueue {
     return rows;
   }
 
+  /** When the rows that have waited longest were queued; there must be some. */
+  long oldestNanos() {
+    return pending.getFirst().queuedNanos();
+  }
+
   /** Adds rows; true if none were waiting before. */
   boolean add(PendingRows added) {
     boolean wasEmpty = pending.isEmpty();

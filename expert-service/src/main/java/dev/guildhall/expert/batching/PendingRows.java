@@ -27,6 +27,10 @@ final class PendingRows {
     return rows;
   }
 
+  long queuedNanos() {
+    return queuedNanos;
+  }
+
   Piece take(int count) {
     Piece piece = new Piece(batch, firstRow, count, queuedNanos);
     firstRow += count;

@@ -174,16 +174,21 @@ public final class RowBatch {
     if (failure.get() != null) {
       return false;
     }
-    // By difference, since the clock may wrap.
-    if (deadlineNanos == NO_DEADLINE || nowNanos - deadlineNanos < 0) {
+    long left = nanosLeft(nowNanos);
+    if (left > 0) {
       return true;
     }
     fail(
         new GuildhallException(
             ErrorCode.DEADLINE_EXCEEDED,
-            "the batch's deadline passed %d us before an expert was free"
-                .formatted((nowNanos - deadlineNanos) / 1000)));
+            "the batch's deadline passed %d us before an expert was free".formatted(-left / 1000)));
     return false;
+  }
+
+  /** Until the deadline; 0 or less if it has passed. */
+  long nanosLeft(long nowNanos) {
+    // By difference, since the clock may wrap.
+    return deadlineNanos == NO_DEADLINE ? Long.MAX_VALUE : deadlineNanos - nowNanos;
   }
 
   /** The first failure is the one that the completion hears. */

@@ -7,6 +7,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.LongSupplier;
@@ -100,6 +101,7 @@ final class WorkQueue {
           "%d bytes are queued and %d more were sent; the limit is %d"
               .formatted(queuedBytes, batch.bytes(), maxBytes));
     }
+    refuseWhatWouldBeLate(batch, now);
     for (RowBatch.Segment segment : batch.segments()) {
       if (!segment.expert().isOwnedBy(this)) {
         throw new IllegalArgumentException(
@@ -107,6 +109,26 @@ final class WorkQueue {
       }
     }
     batch.markSubmitted(now);
+  }
+
+  /**
+   * A batch waits about as long as the rows before it have. One that would spend most of its time
+   * so is refused while there is time to ask elsewhere; computing it late would make the ones
+   * behind it late too, until nothing is in time.
+   */
+  private void refuseWhatWouldBeLate(RowBatch batch, long now) {
+    if (ready.isEmpty()) {
+      return;
+    }
+    long waited = now - ready.getFirst().oldestNanos();
+    long left = batch.nanosLeft(now);
+    if (left > 0 && waited > left / 2) {
+      throw new GuildhallException(
+          ErrorCode.RESOURCE_EXHAUSTED,
+          "queued rows have waited %d ms; the limit is half of the batch's time, %d ms"
+              .formatted(
+                  TimeUnit.NANOSECONDS.toMillis(waited), TimeUnit.NANOSECONDS.toMillis(left / 2)));
+    }
   }
 
   /**

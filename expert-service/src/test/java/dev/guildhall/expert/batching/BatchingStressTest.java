@@ -72,8 +72,15 @@ class BatchingStressTest {
           random.nextInt(10) == 0
               ? System.nanoTime() + random.nextInt(1_000_000)
               : RowBatch.NO_DEADLINE;
-      SentBatch batch = new SentBatch(deadline, segments).to(pool);
+      SentBatch batch = new SentBatch(deadline, segments);
       sent.add(batch);
+      try {
+        batch.to(pool);
+      } catch (GuildhallException e) {
+        // It would have been late.
+        assertEquals(ErrorCode.RESOURCE_EXHAUSTED, e.code());
+        batch.failed(e);
+      }
       if (random.nextInt(10) == 0) {
         batch.batch().cancel();
       }

@@ -120,6 +120,26 @@ class ComputePoolTest {
   }
 
   @Test
+  void refusesABatchThatWouldWaitForMostOfItsTime() throws Exception {
+    ExpertQueue expert = host(1, SteppedExpert.free(1));
+    SentBatch held = holdTheWorker();
+    SentBatch first = SentBatch.of(expert, 1).to(pool);
+    clock.addAndGet(100_000_000);
+    long now = clock.get();
+    SentBatch urgent = new SentBatch(now + 190_000_000, List.of(segment(expert, 1)));
+    var refused = assertThrows(GuildhallException.class, () -> urgent.to(pool));
+    assertEquals(ErrorCode.RESOURCE_EXHAUSTED, refused.code());
+    assertEquals(
+        "queued rows have waited 100 ms; the limit is half of the batch's time, 95 ms",
+        refused.getMessage());
+    SentBatch patient = new SentBatch(now + 210_000_000, List.of(segment(expert, 1))).to(pool);
+    letGo();
+    held.awaitRows(0);
+    first.awaitRows(1);
+    patient.awaitRows(1);
+  }
+
+  @Test
   void cutsAHotExpertOverTheWorkers() throws Exception {
     restart(ComputePool.builder().workers(2));
     SteppedExpert hot = SteppedExpert.held(7);
