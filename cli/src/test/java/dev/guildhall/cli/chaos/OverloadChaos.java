@@ -34,7 +34,10 @@ class OverloadChaos {
       Node expert = fleet.replicas(1).getFirst();
       Node router = fleet.router(List.of(expert.target()));
       processors.forClients();
-      Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK_WARM_UP);
+      Offer.Outcome warmUp =
+          Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.OVERLOAD_WARM_UP);
+      Offer.open(
+          router.target(), request, TIMES_PEAK * warmUp.perSecond(), Durations.OVERLOAD_WARM_UP);
       Offer.Outcome peak = Offer.closed(router.target(), request, PEAK_IN_FLIGHT, Durations.PEAK);
       assertEquals(0, peak.count(Status.Code.RESOURCE_EXHAUSTED), "the peak itself is refused");
       try (RssWatch routerRss = new RssWatch(router);
