@@ -25,7 +25,7 @@ final class NetworkNamespace implements AutoCloseable {
   private NetworkNamespace(long number) {
     this.name = "guildhall-" + number;
     // Of a range for documentation, so that nothing real is hidden.
-    String network = "198.51.100.";
+    String network = "203.0.113.";
     int first = (int) (number % 63) * 4;
     this.outside = network + (first + 1);
     this.inside = network + (first + 2);
