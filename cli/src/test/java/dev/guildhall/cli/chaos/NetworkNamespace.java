@@ -24,8 +24,8 @@ final class NetworkNamespace implements AutoCloseable {
 
   private NetworkNamespace(long number) {
     this.name = "guildhall-" + number;
-    // Of a range for documentation, so that nothing real is hidden.
-    String network = "203.0.113.";
+    // Of the range for tests of networks (RFC 2544), so that nothing real is hidden.
+    String network = "198.18.0.";
     int first = (int) (number % 63) * 4;
     this.outside = network + (first + 1);
     this.inside = network + (first + 2);
