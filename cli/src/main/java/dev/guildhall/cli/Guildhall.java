@@ -22,6 +22,7 @@ import picocli.CommandLine.Command;
       ExpertCommand.class,
       InferCommand.class,
       LayersCommand.class,
+      HealthCommand.class,
       BenchCommand.class
     },
     footer = {
