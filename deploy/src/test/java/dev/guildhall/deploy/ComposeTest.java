@@ -1,0 +1,246 @@
+package dev.guildhall.deploy;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.github.dockerjava.api.command.InspectContainerResponse;
+import com.github.dockerjava.api.model.HostConfig;
+import dev.guildhall.proto.DescribeLayerRequest;
+import dev.guildhall.proto.MoeLayerServiceGrpc;
+import dev.guildhall.safetensors.SafetensorsFile;
+import io.grpc.ManagedChannel;
+import io.grpc.netty.NettyChannelBuilder;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The compose file as users bring it up, and what they then do to it. */
+@NeedsEngine
+class ComposeTest {
+  private static final Duration SEEN_WITHIN = Duration.ofSeconds(15);
+  private static final float TOLERANCE = 1e-4f;
+
+  private static ComposedStack stack;
+  private static ManagedChannel channel;
+
+  @TempDir private Path folder;
+
+  @BeforeAll
+  static void up() throws Exception {
+    stack = ComposedStack.up();
+    channel =
+        NettyChannelBuilder.forAddress("localhost", stack.port("router", 8001))
+            .usePlaintext()
+            .build();
+  }
+
+  @AfterAll
+  static void down() throws Exception {
+    if (channel != null) {
+      channel.shutdownNow();
+    }
+    if (stack != null) {
+      stack.close();
+    }
+  }
+
+  @Test
+  void servesTheExampleThroughThePublishedPort() throws Exception {
+    Path input = Commands.ROOT.resolve("examples/digits/heldout.safetensors");
+    Path output = folder.resolve("output.safetensors");
+    Commands.guildhall(
+        "infer",
+        "--target=localhost:" + stack.port("router", 8001),
+        "--layer=digits",
+        "--input=" + input,
+        "--output=" + output);
+    assertArrayEquals(floats(input, "moe_output"), floats(output, "output"), TOLERANCE);
+  }
+
+  private static float[] floats(Path file, String tensor) {
+    try (SafetensorsFile tensors = SafetensorsFile.open(file)) {
+      return tensors.tensor(tensor).data().toArray(JAVA_FLOAT_UNALIGNED);
+    }
+  }
+
+  @Test
+  void containersHaveNoRightsAndNothingToWriteTo() throws Exception {
+    for (String service : List.of("router", "expert-0")) {
+      InspectContainerResponse container = stack.inspect(stack.containers(service).getFirst());
+      HostConfig host = container.getHostConfig();
+      assertEquals("65532:65532", Objects.requireNonNull(container.getConfig()).getUser());
+      assertEquals(true, host.getReadonlyRootfs());
+      assertEquals(1, Objects.requireNonNull(host.getCapDrop()).length);
+    }
+  }
+
+  @Test
+  void aKilledReplicaIsNotMissed() throws Exception {
+    String replica = stack.containers("expert-1").getFirst();
+    long answers =
+        SteadyRequests.during(
+            channel,
+            () -> {
+              stack.docker().killContainerCmd(replica).exec();
+              awaitHosts(4, 1);
+              stack.docker().startContainerCmd(replica).exec();
+              stack.awaitHealthy(replica);
+              awaitHosts(4, 2);
+            });
+    print("replica killed and started again", answers);
+  }
+
+  @Test
+  void aPausedReplicaIsNotMissed() throws Exception {
+    String replica = stack.containers("expert-0").getFirst();
+    long answers =
+        SteadyRequests.during(
+            channel,
+            () -> {
+              stack.docker().pauseContainerCmd(replica).exec();
+              Thread.sleep(3_000);
+              stack.docker().unpauseContainerCmd(replica).exec();
+            });
+    print("replica paused for 3 s", answers);
+  }
+
+  @Test
+  void aScaledServiceIsUsedWithin15SecondsAndScalingDownLosesNothing() throws Exception {
+    List<String> before = stack.containers("expert-0");
+    long answers =
+        SteadyRequests.during(
+            channel,
+            () -> {
+              stack.scale("expert-0", 3);
+              List<String> added = new ArrayList<>(stack.containers("expert-0"));
+              added.removeAll(before);
+              assertEquals(1, added.size());
+              String address = address(added.getFirst());
+              long started = System.nanoTime();
+              ComposedStack.await(
+                  "rows computed at " + address, SEEN_WITHIN, () -> rowsComputedAt(address) > 0);
+              System.out.printf(
+                  "compose: the new replica is used %.1f s after it is healthy%n",
+                  (System.nanoTime() - started) / 1e9);
+              awaitHosts(0, 3);
+              stack.scale("expert-0", 2);
+              awaitHosts(0, 2);
+            });
+    print("scaled from 2 to 3 and back", answers);
+  }
+
+  @Test
+  void everyExpertServiceIsReplacedOneByOne() throws Exception {
+    long answers =
+        SteadyRequests.during(
+            channel,
+            () -> {
+              for (String service : List.of("expert-0", "expert-1")) {
+                int expert = service.equals("expert-0") ? 0 : 4;
+                for (String replica : stack.containers(service)) {
+                  stack.docker().restartContainerCmd(replica).withTimeout(30).exec();
+                  stack.awaitHealthy(replica);
+                  awaitHosts(expert, 2);
+                }
+              }
+            });
+    print("4 expert services restarted", answers);
+  }
+
+  @Test
+  void aRouterOnABadNetworkLosesNothing() throws Exception {
+    String pid =
+        String.valueOf(
+            stack.inspect(stack.containers("router").getFirst()).getState().getPidLong());
+    List<String> rules = new ArrayList<>(List.of("nsenter", "-t", pid, "-n", "iptables"));
+    try {
+      Commands.run(Map.of(), with(rules, "-L"));
+    } catch (Exception e) {
+      assumeTrue(false, "nsenter and iptables are not to be used here: " + e.getMessage());
+    }
+    String[] loss = {
+      "INPUT",
+      "-p",
+      "tcp",
+      "--sport",
+      "8101",
+      "-m",
+      "statistic",
+      "--mode",
+      "random",
+      "--probability",
+      "0.05",
+      "-j",
+      "DROP"
+    };
+    long answers =
+        SteadyRequests.during(
+            channel,
+            () -> {
+              Commands.run(Map.of(), with(with(rules, "-A"), loss));
+              try {
+                Thread.sleep(5_000);
+              } finally {
+                Commands.run(Map.of(), with(with(rules, "-D"), loss));
+              }
+            });
+    assertNotEquals(0, answers);
+    print("5 % of packets to the router lost for 5 s", answers);
+  }
+
+  private static List<String> with(List<String> command, String... more) {
+    List<String> all = new ArrayList<>(command);
+    all.addAll(List.of(more));
+    return all;
+  }
+
+  /** Waits until the router knows so many replicas of an expert. */
+  private static void awaitHosts(int expert, int count) throws Exception {
+    ComposedStack.await(
+        "%d replicas host expert %d".formatted(count, expert), () -> hosts(expert) == count);
+  }
+
+  private static int hosts(int expert) {
+    return MoeLayerServiceGrpc.newBlockingStub(channel)
+        .describeLayer(DescribeLayerRequest.newBuilder().setLayer("digits").build())
+        .getExpertsList()
+        .stream()
+        .filter(hosts -> hosts.getExpert() == expert)
+        .mapToInt(hosts -> hosts.getReplicasCount())
+        .sum();
+  }
+
+  private static String address(String container) {
+    return Objects.requireNonNull(
+        stack
+            .inspect(container)
+            .getNetworkSettings()
+            .getNetworks()
+            .values()
+            .iterator()
+            .next()
+            .getIpAddress());
+  }
+
+  /** By the expert service's own count. */
+  private static double rowsComputedAt(String address) throws Exception {
+    return MetricsPage.read("http://%s:8102/metrics".formatted(address))
+        .sum("guildhall_expert_rows_total");
+  }
+
+  private static void print(String event, long answers) {
+    assertTrue(answers > 0);
+    System.out.printf("compose: %s: %d answers, 0 failed%n", event, answers);
+  }
+}

@@ -1,0 +1,126 @@
+package dev.guildhall.deploy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.protobuf.ByteString;
+import dev.guildhall.proto.DType;
+import dev.guildhall.proto.ForwardRequest;
+import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.proto.MoeLayerServiceGrpc;
+import io.grpc.ManagedChannel;
+import io.grpc.StatusRuntimeException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+
+/** Two clients that send 16 tokens of the example layer again and again while something happens. */
+final class SteadyRequests {
+  private static final int CLIENTS = 2;
+  private static final int TOKENS = 16;
+  private static final int HIDDEN_SIZE = 128;
+  private static final double TOLERANCE = 1e-5;
+  private static final int TIMEOUT_SECONDS = 20;
+
+  /** Clients share the processors with everything else. */
+  private static final long PAUSE_MILLIS = 20;
+
+  private final ManagedChannel channel;
+  private final ForwardRequest request = request();
+  private final ForwardResponse right;
+  private final AtomicLong answered = new AtomicLong();
+  private final ConcurrentLinkedQueue<String> failures = new ConcurrentLinkedQueue<>();
+  private final List<Thread> clients = new ArrayList<>();
+  private volatile boolean ended;
+
+  private SteadyRequests(ManagedChannel channel) {
+    this.channel = channel;
+    this.right = forward();
+  }
+
+  /** Something that must not be noticed. */
+  interface Event {
+    void happens() throws Exception;
+  }
+
+  /** Sends requests before, while and after something happens; every one must be answered right. */
+  static long during(ManagedChannel channel, Event event) throws Exception {
+    SteadyRequests requests = new SteadyRequests(channel);
+    for (int client = 0; client < CLIENTS; client++) {
+      requests.clients.add(Thread.ofPlatform().start(requests::send));
+    }
+    try {
+      requests.awaitMore();
+      event.happens();
+      requests.awaitMore();
+    } finally {
+      requests.ended = true;
+      for (Thread client : requests.clients) {
+        client.join();
+      }
+    }
+    assertEquals(List.of(), List.copyOf(requests.failures));
+    return requests.answered.get();
+  }
+
+  private void awaitMore() throws Exception {
+    long before = answered.get();
+    ComposedStack.await("20 answers", () -> answered.get() >= before + 20 || !failures.isEmpty());
+  }
+
+  private void send() {
+    while (!ended) {
+      try {
+        check(forward());
+        answered.incrementAndGet();
+        Thread.sleep(PAUSE_MILLIS);
+      } catch (StatusRuntimeException | AssertionError e) {
+        failures.add(String.valueOf(e.getMessage()));
+      } catch (InterruptedException e) {
+        return;
+      }
+    }
+  }
+
+  private ForwardResponse forward() {
+    return MoeLayerServiceGrpc.newBlockingStub(channel)
+        .withDeadlineAfter(TIMEOUT_SECONDS, TimeUnit.SECONDS)
+        .forward(request);
+  }
+
+  private void check(ForwardResponse answer) {
+    assertEquals(right.getExpCountsList(), answer.getExpCountsList());
+    ByteBuffer expected = floats(right);
+    ByteBuffer actual = floats(answer);
+    assertEquals(expected.remaining(), actual.remaining());
+    while (expected.hasRemaining()) {
+      float difference = Math.abs(expected.getFloat() - actual.getFloat());
+      assertTrue(difference <= TOLERANCE, "a value is off by " + difference);
+    }
+  }
+
+  private static ByteBuffer floats(ForwardResponse response) {
+    return response.getOutput().asReadOnlyByteBuffer().order(ByteOrder.LITTLE_ENDIAN);
+  }
+
+  private static ForwardRequest request() {
+    ByteBuffer bytes =
+        ByteBuffer.allocate(TOKENS * HIDDEN_SIZE * Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    SplittableRandom random = new SplittableRandom(1);
+    while (bytes.hasRemaining()) {
+      bytes.putFloat((float) random.nextDouble(-1, 1));
+    }
+    return ForwardRequest.newBuilder()
+        .setLayer("digits")
+        .setDtype(DType.DTYPE_FP32)
+        .addShape(TOKENS)
+        .addShape(HIDDEN_SIZE)
+        .setHiddenStates(ByteString.copyFrom(bytes.flip()))
+        .build();
+  }
+}
