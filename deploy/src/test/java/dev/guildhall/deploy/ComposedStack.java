@@ -39,8 +39,7 @@ final class ComposedStack implements AutoCloseable {
    * As {@code docker compose up -d --scale SERVICE=REPLICAS} does; returns when all are healthy.
    */
   void scale(String service, int replicas) throws Exception {
-    compose(
-        "up", "--detach", "--wait", "--no-recreate", "--scale", service + "=" + replicas, service);
+    compose("up", "--detach", "--wait", "--scale", service + "=" + replicas);
   }
 
   /** Of a service's containers, by age. */
