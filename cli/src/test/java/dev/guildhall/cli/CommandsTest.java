@@ -135,6 +135,18 @@ class CommandsTest {
   }
 
   @Test
+  void healthTellsWhetherAServerServes() throws Exception {
+    String target;
+    try (ServedSystem system = ServedSystem.start(Digits.repository())) {
+      target = "localhost:" + system.port();
+      Run serving = run("health", "--target", target);
+      assertEquals("SERVING", serving.out().strip());
+      assertEquals(0, serving.exitCode());
+    }
+    assertEquals(1, run("health", "--target", target).exitCode());
+  }
+
+  @Test
   void layersNeedsExactlyOneSource() {
     assertEquals(2, run("layers").exitCode());
     assertEquals(2, run("layers", "--repository", ".", "--target", "localhost:1").exitCode());
