@@ -126,7 +126,7 @@ exec:
     - --cert={{ .tls }}/tls.crt
     - --key={{ .tls }}/tls.key
     {{- end }}
-timeoutSeconds: 10
+timeoutSeconds: 30
 {{- else -}}
 grpc: { port: {{ .port }} }
 timeoutSeconds: 2

@@ -14,6 +14,12 @@ public final class MetricNames {
   /** Router, counter, by layer and expert: routes chosen by the gate. */
   public static final String ROUTES = "guildhall.routes";
 
+  /**
+   * Router, counter, by layer: routes that the experts had room for, their number times the
+   * capacity. What was kept of {@link #ROUTES} by this is the use of the capacity.
+   */
+  public static final String CAPACITY_SLOTS = "guildhall.capacity.slots";
+
   /** Router, counter, by layer: routes dropped by capacity. */
   public static final String DROPPED_ROUTES = "guildhall.routes.dropped";
 

@@ -112,6 +112,8 @@ class ComposeTest {
               Thread.sleep(3_000);
               stack.docker().unpauseContainerCmd(replica).exec();
             });
+    // The engine calls a paused container unhealthy until it is asked again.
+    stack.awaitHealthy(replica);
     print("replica paused for 3 s", answers);
   }
 
@@ -122,19 +124,22 @@ class ComposeTest {
         SteadyRequests.during(
             channel,
             () -> {
-              stack.scale("expert-0", 3);
-              List<String> added = new ArrayList<>(stack.containers("expert-0"));
-              added.removeAll(before);
-              assertEquals(1, added.size());
-              String address = address(added.getFirst());
-              long started = System.nanoTime();
-              ComposedStack.await(
-                  "rows computed at " + address, SEEN_WITHIN, () -> rowsComputedAt(address) > 0);
-              System.out.printf(
-                  "compose: the new replica is used %.1f s after it is healthy%n",
-                  (System.nanoTime() - started) / 1e9);
-              awaitHosts(0, 3);
-              stack.scale("expert-0", 2);
+              try {
+                stack.scale("expert-0", 3);
+                List<String> added = new ArrayList<>(stack.containers("expert-0"));
+                added.removeAll(before);
+                assertEquals(1, added.size());
+                String address = address(added.getFirst());
+                long started = System.nanoTime();
+                ComposedStack.await(
+                    "rows computed at " + address, SEEN_WITHIN, () -> rowsComputedAt(address) > 0);
+                System.out.printf(
+                    "compose: the new replica is used %.1f s after it is healthy%n",
+                    (System.nanoTime() - started) / 1e9);
+                awaitHosts(0, 3);
+              } finally {
+                stack.scale("expert-0", 2);
+              }
               awaitHosts(0, 2);
             });
     print("scaled from 2 to 3 and back", answers);

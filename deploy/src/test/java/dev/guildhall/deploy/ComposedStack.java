@@ -16,7 +16,7 @@ import org.testcontainers.DockerClientFactory;
  * single containers, no more.
  */
 final class ComposedStack implements AutoCloseable {
-  private static final Duration PATIENCE = Duration.ofSeconds(90);
+  private static final Duration PATIENCE = Duration.ofMinutes(3);
 
   private final String project = "guildhall-test-" + ProcessHandle.current().pid();
   private final DockerClient docker = DockerClientFactory.instance().client();

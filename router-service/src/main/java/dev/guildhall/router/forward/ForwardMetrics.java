@@ -32,6 +32,7 @@ public final class ForwardMetrics {
       Timer duration,
       Timer fanOut,
       Counter tokens,
+      Counter slots,
       Counter dropped,
       Counter lost,
       List<Counter> routes) {}
@@ -75,10 +76,12 @@ public final class ForwardMetrics {
 
   private static void count(LayerMeters meters, ForwardResult result) {
     int lost = result.lost().count();
+    int experts = meters.routes.size();
+    meters.slots.increment((double) result.routing().capacity() * experts);
     meters.dropped.increment((double) result.routing().droppedRoutes() - lost);
     meters.lost.increment(lost);
     long[] counts = result.routing().expCounts();
-    for (int expert = 0; expert < counts.length; expert++) {
+    for (int expert = 0; expert < experts; expert++) {
       if (counts[expert] > 0) {
         meters.routes.get(expert).increment((double) counts[expert]);
       }
@@ -103,6 +106,7 @@ public final class ForwardMetrics {
         timer(MetricNames.REQUEST_DURATION, name),
         timer(MetricNames.FAN_OUT_DURATION, name),
         registry.counter(MetricNames.TOKENS, LAYER, name),
+        registry.counter(MetricNames.CAPACITY_SLOTS, LAYER, name),
         registry.counter(MetricNames.DROPPED_ROUTES, LAYER, name),
         registry.counter(MetricNames.LOST_ROUTES, LAYER, name),
         IntStream.range(0, layer.config().numExperts())
