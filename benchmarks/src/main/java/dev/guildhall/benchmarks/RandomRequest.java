@@ -31,7 +31,7 @@ record RandomRequest(Gate gate, float[] logits, int tokens) {
                 .setTop22NdExpertSampling(sampling)
                 .setMlp(MlpExpert.newBuilder().setActivation("relu"))
                 .build());
-    return new RandomRequest(new Gate(config), normal(tokens * experts), tokens);
+    return new RandomRequest(new Gate(config, new float[0]), normal(tokens * experts), tokens);
   }
 
   Routing route() {

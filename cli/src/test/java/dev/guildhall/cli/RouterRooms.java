@@ -2,9 +2,7 @@ package dev.guildhall.cli;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.repository.Layer;
-import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.repository.Uses;
@@ -26,7 +24,6 @@ import dev.guildhall.tensor.DType;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 
 /**
@@ -41,14 +38,14 @@ final class RouterRooms implements AutoCloseable {
 
   private RouterRooms(LayerWeights weights, Layer onDisk, Transport transport) {
     this.weights = weights;
-    Projection projection = new Projection(projectionTensors(weights, onDisk.config()));
+    Projection projection = new Projection(weights.projection());
     this.layer =
         new ServedLayer(
             LayerVersion.of(onDisk),
             onDisk.proto(),
             onDisk.config(),
             projection,
-            new Gate(onDisk.config()),
+            new Gate(onDisk.config(), weights.scoreCorrectionBias()),
             new Uses(projection::close));
     SimpleMeterRegistry registry = new SimpleMeterRegistry();
     Outliers outliers = new Outliers(registry);
@@ -69,18 +66,6 @@ final class RouterRooms implements AutoCloseable {
   /** Opens a layer's weights; no replica is looked for. */
   static RouterRooms open(Layer layer, Transport transport) {
     return new RouterRooms(LayerWeights.open(layer), layer, transport);
-  }
-
-  private static ProjectionTensors projectionTensors(LayerWeights weights, LayerConfig config) {
-    return new ProjectionTensors(
-        weights.gate(),
-        config.useResidual()
-            ? Optional.of(
-                new ProjectionTensors.Coefficient(
-                    weights.coefficient().weight(), weights.coefficient().bias()))
-            : Optional.empty(),
-        config.hiddenSize(),
-        config.numExperts());
   }
 
   ServedLayer layer() {

@@ -16,52 +16,107 @@ import dev.guildhall.proto.onnx.TensorShapeProto.Dimension;
 import dev.guildhall.proto.onnx.TypeProto;
 import dev.guildhall.proto.onnx.ValueInfoProto;
 import dev.guildhall.repository.Activation;
-import java.lang.foreign.MemorySegment;
+import dev.guildhall.repository.Linear;
+import dev.guildhall.repository.Precision;
+import dev.guildhall.safetensors.StoredTensor;
+import dev.guildhall.tensor.DType;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 
-/** Collects the nodes and weights of one {@link OnnxGraph}. */
+/** Collects the nodes and weights of one {@link OnnxGraph}. Names are those of node outputs. */
 final class GraphBuilder {
   /** The version that belongs to opset 20, the first with Gelu. */
   private static final long IR_VERSION = 9;
 
   private static final long OPSET = 20;
 
+  /** Of ONNX Runtime's own operators. */
+  private static final String CONTRIB = "com.microsoft";
+
+  /** Of MatMulNBits: computes in fp32. */
+  private static final long ACCURACY = 1;
+
+  /** The factor in the exponent of gpt_oss's swiglu. */
+  private static final float SWIGLU_ALPHA = 1.702f;
+
   private final GraphProto.Builder graph;
+  private final Precision precision;
   private final List<WeightTensor> weights = new ArrayList<>();
 
-  GraphBuilder(String name, int hiddenSize) {
+  GraphBuilder(String name, int hiddenSize, Precision precision) {
+    this.precision = precision;
     graph = GraphProto.newBuilder().setName(name).addInput(rows(OnnxGraph.INPUT, hiddenSize));
+    if (halves()) {
+      cast("input", OnnxGraph.INPUT, DataType.FLOAT16);
+    }
+  }
+
+  /** The graph's input, in the type that is computed in. */
+  String input() {
+    return halves() ? "input" : OnnxGraph.INPUT;
+  }
+
+  private boolean halves() {
+    return precision == Precision.FP16;
+  }
+
+  /** Adds name = input · weightᵀ + bias. */
+  String linear(String name, String input, Linear map) {
+    switch (precision) {
+      case FP32, FP16 -> gemm(name, input, map);
+      case INT8 -> quantized(name, input, map, BlockQuantizer.INT8);
+      case INT4 -> quantized(name, input, map, BlockQuantizer.INT4);
+    }
+    return name;
   }
 
   /**
-   * Adds output = input · weightᵀ + bias and gives the output's name. PyTorch's [out, in] weights
-   * are taken as they lie; once packed by the session, transB costs nothing.
+   * PyTorch's [out, in] weights are taken as they lie; once packed by the session, transB costs
+   * nothing.
    */
-  String linear(
-      String name,
-      String input,
-      String output,
-      int inWidth,
-      int outWidth,
-      MemorySegment weight,
-      Optional<MemorySegment> bias) {
+  private void gemm(String name, String input, Linear map) {
     NodeProto.Builder gemm =
-        NodeProto.newBuilder()
-            .setOpType("Gemm")
-            .setName(name)
-            .addInput(input)
-            .addInput(weight(name + ".weight", List.of(outWidth, inWidth), weight))
-            .addOutput(output)
-            .addAttribute(
-                AttributeProto.newBuilder().setName("transB").setType(AttributeType.INT).setI(1));
-    bias.ifPresent(data -> gemm.addInput(weight(name + ".bias", List.of(outWidth), data)));
+        node("Gemm", name, input, weight(name + ".weight", map.weight()))
+            .addAttribute(integer("transB", 1));
+    map.bias().ifPresent(bias -> gemm.addInput(weight(name + ".bias", bias)));
     graph.addNode(gemm);
-    return output;
   }
 
-  /** Adds the activation and gives its output's name. */
+  /**
+   * The session owns the weights, so that it can free them once it has packed them in its own way.
+   */
+  private void quantized(String name, String input, Linear map, BlockQuantizer quantizer) {
+    BlockQuantizer.Blocks blocks = quantizer.quantize(map.weight());
+    String values =
+        initializer(
+            name + ".weight",
+            DataType.UINT8,
+            blocks.values(),
+            map.outSize(),
+            blocks.perRow(),
+            quantizer.blockBytes());
+    String scales =
+        initializer(
+            name + ".scales", DataType.FLOAT, blocks.scales(), map.outSize(), blocks.perRow());
+    NodeProto.Builder product =
+        node("MatMulNBits", name, input, values, scales)
+            .setDomain(CONTRIB)
+            .addAttribute(integer("K", map.inSize()))
+            .addAttribute(integer("N", map.outSize()))
+            .addAttribute(integer("bits", quantizer.bits()))
+            .addAttribute(integer("block_size", BlockQuantizer.BLOCK))
+            .addAttribute(integer("accuracy_level", ACCURACY));
+    map.bias()
+        .ifPresent(bias -> {
+          // Neither zero points nor an order of the inputs.
+          product.addInput("").addInput("").addInput(weight(name + ".bias", bias));
+        });
+    graph.addNode(product);
+  }
+
+  /** Adds the activation. */
   String activation(Activation activation, String input) {
     switch (activation) {
       case RELU -> graph.addNode(node("Relu", "activated", input));
@@ -69,15 +124,37 @@ final class GraphBuilder {
       case GELU_TANH -> graph.addNode(gelu("tanh", input));
       case SILU -> {
         graph.addNode(node("Sigmoid", "sigmoid", input));
-        graph.addNode(node("Mul", "activated", input, "sigmoid"));
+        multiply("activated", input, "sigmoid");
       }
     }
     return "activated";
   }
 
-  GraphBuilder output(String name, int width) {
-    graph.addOutput(rows(name, width));
-    return this;
+  String multiply(String name, String a, String b) {
+    graph.addNode(node("Mul", name, a, b));
+    return name;
+  }
+
+  /** Adds (clamp(up, -limit, limit) + 1) * g * sigmoid(1.702 g), where g = min(gate, limit). */
+  String clampedSwiglu(String gate, String up, double limit) {
+    String most = scalar("limit", (float) limit);
+    graph.addNode(node("Clip", "gate_clamped", gate, "", most));
+    graph.addNode(node("Clip", "up_clamped", up, scalar("least", (float) -limit), most));
+    graph.addNode(node("Add", "up_shifted", "up_clamped", scalar("one", 1)));
+    multiply("exponent", "gate_clamped", scalar("alpha", SWIGLU_ALPHA));
+    graph.addNode(node("Sigmoid", "sigmoid", "exponent"));
+    multiply("glu", "gate_clamped", "sigmoid");
+    return multiply("gated", "up_shifted", "glu");
+  }
+
+  /** Adds a linear map whose results are the graph's next output, [n, out] fp32. */
+  void output(String name, String input, Linear map) {
+    String product = linear(name, input, map);
+    if (halves()) {
+      product = name + "_fp32";
+      cast(product, name, DataType.FLOAT);
+    }
+    graph.addOutput(rows(product, map.outSize()));
   }
 
   OnnxGraph build() {
@@ -86,6 +163,7 @@ final class GraphBuilder {
             .setIrVersion(IR_VERSION)
             .setProducerName("guildhall")
             .addOpsetImport(OperatorSetIdProto.newBuilder().setVersion(OPSET))
+            .addOpsetImport(OperatorSetIdProto.newBuilder().setDomain(CONTRIB).setVersion(1))
             .setGraph(graph)
             .build();
     return new OnnxGraph(model, weights);
@@ -108,20 +186,58 @@ final class GraphBuilder {
         .addOutput(output);
   }
 
-  private String weight(String name, List<Integer> shape, MemorySegment data) {
-    WeightTensor tensor = new WeightTensor(name, shape, data);
-    weights.add(tensor);
+  private static AttributeProto integer(String name, long value) {
+    return AttributeProto.newBuilder().setName(name).setType(AttributeType.INT).setI(value).build();
+  }
+
+  private String cast(String name, String input, DataType to) {
+    graph.addNode(node("Cast", name, input).addAttribute(integer("to", to.getNumber())));
+    return name;
+  }
+
+  /**
+   * Adds a tensor in the type that is computed in. A session converts what is stored in another one
+   * when it is made, and keeps the result alone.
+   */
+  private String weight(String name, StoredTensor tensor) {
+    weights.add(new WeightTensor(name, tensor));
     TensorProto.Builder initializer =
         TensorProto.newBuilder()
             .setName(name)
-            .setDataType(DataType.FLOAT)
+            .setDataType(type(tensor.dtype()))
+            .addAllDims(tensor.shape())
             .setDataLocation(DataLocation.EXTERNAL)
             // The format wants a file name; the session gets the tensor itself instead.
             .addExternalData(
                 StringStringEntryProto.newBuilder().setKey("location").setValue("supplied"));
-    shape.forEach(initializer::addDims);
+    graph.addInitializer(initializer);
+    DataType computed = halves() ? DataType.FLOAT16 : DataType.FLOAT;
+    return type(tensor.dtype()) == computed ? name : cast(name + ".cast", name, computed);
+  }
+
+  private static DataType type(DType dtype) {
+    return switch (dtype) {
+      case FP32 -> DataType.FLOAT;
+      case FP16 -> DataType.FLOAT16;
+      case BF16 -> DataType.BFLOAT16;
+      default -> throw new IllegalArgumentException("weights of dtype " + dtype);
+    };
+  }
+
+  private String initializer(String name, DataType type, ByteString data, long... shape) {
+    TensorProto.Builder initializer =
+        TensorProto.newBuilder().setName(name).setDataType(type).setRawData(data);
+    for (long dimension : shape) {
+      initializer.addDims(dimension);
+    }
     graph.addInitializer(initializer);
     return name;
+  }
+
+  private String scalar(String name, float value) {
+    ByteBuffer data = ByteBuffer.allocate(Float.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+    initializer(name, DataType.FLOAT, ByteString.copyFrom(data.putFloat(value).flip()));
+    return halves() ? cast(name + ".cast", name, DataType.FLOAT16) : name;
   }
 
   private static ValueInfoProto rows(String name, int width) {

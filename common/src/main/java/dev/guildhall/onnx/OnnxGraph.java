@@ -1,14 +1,16 @@
 package dev.guildhall.onnx;
 
 import dev.guildhall.proto.onnx.ModelProto;
+import dev.guildhall.repository.ExpertWeights;
+import dev.guildhall.repository.Precision;
+import dev.guildhall.repository.ProjectionWeights;
 import java.util.List;
-import java.util.Optional;
 
 /**
- * A model of ours: a graph whose initializers are all external, and the tensors they stand for. It
- * takes {@code hidden_states} [n, H] and gives fp32 [n, width] outputs, n free.
+ * A model of ours: a graph, and the tensors that its external initializers stand for. It takes
+ * {@code hidden_states} [n, H] and gives fp32 [n, width] outputs, n free.
  *
- * @param weights as many as the graph has initializers, by the same names
+ * @param weights by the names of the external initializers
  */
 public record OnnxGraph(ModelProto model, List<WeightTensor> weights) {
   static final String INPUT = "hidden_states";
@@ -18,46 +20,41 @@ public record OnnxGraph(ModelProto model, List<WeightTensor> weights) {
   }
 
   /**
-   * The expert {@code mlp}: {@code output} [n, H] = fc2(activation(fc1(hidden_states))).
+   * An expert: {@code output} [n, H] of {@code hidden_states} [n, H].
    *
-   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT if a tensor has another size
-   *     than its shape takes, or reaches 2 GiB
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT if a tensor reaches 2 GiB
    */
-  public static OnnxGraph mlp(MlpTensors mlp) {
-    int hidden = mlp.hiddenSize();
-    int ffn = mlp.ffnSize();
-    GraphBuilder graph = new GraphBuilder("mlp", hidden);
-    String fc1 = graph.linear("fc1", INPUT, "fc1_out", hidden, ffn, mlp.fc1Weight(), mlp.fc1Bias());
-    String activated = graph.activation(mlp.activation(), fc1);
-    graph.linear("fc2", activated, "output", ffn, hidden, mlp.fc2Weight(), mlp.fc2Bias());
-    return graph.output("output", hidden).build();
+  public static OnnxGraph expert(ExpertWeights expert, Precision precision) {
+    int hidden = expert.hiddenSize();
+    GraphBuilder graph = new GraphBuilder("expert", hidden, precision);
+    switch (expert) {
+      case ExpertWeights.Mlp mlp -> {
+        String fc1 = graph.linear("fc1", graph.input(), mlp.fc1());
+        graph.output("fc2", graph.activation(mlp.activation(), fc1), mlp.fc2());
+      }
+      case ExpertWeights.GatedMlp gated -> {
+        String gate = graph.linear("gate", graph.input(), gated.gate());
+        String up = graph.linear("up", graph.input(), gated.up());
+        String product =
+            gated.swigluLimit().isPresent()
+                ? graph.clampedSwiglu(gate, up, gated.swigluLimit().get())
+                : graph.multiply("gated", graph.activation(gated.activation(), gate), up);
+        graph.output("down", product, gated.down());
+      }
+    }
+    return graph.build();
   }
 
   /**
-   * The router's projection: {@code logits} [n, E], and {@code coefficient} [n, 2] as second output
-   * if the layer has a residual expert. Raw products: the softmax is the gate's.
+   * The router's projection: logits [n, E], and a second output [n, 2] or [n, 1] if the weights mix
+   * a dense expert in. Raw products: softmax and sigmoid are the router's.
    *
-   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT as for {@link #mlp}
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT as for {@link #expert}
    */
-  public static OnnxGraph projection(ProjectionTensors tensors) {
-    int hidden = tensors.hiddenSize();
-    int experts = tensors.numExperts();
-    GraphBuilder graph = new GraphBuilder("projection", hidden);
-    graph.linear("gate", INPUT, "logits", hidden, experts, tensors.gateWeight(), Optional.empty());
-    graph.output("logits", experts);
-    tensors
-        .coefficient()
-        .ifPresent(mix -> {
-          graph.linear(
-              "coefficient",
-              INPUT,
-              "coefficient",
-              hidden,
-              2,
-              mix.weight(),
-              Optional.of(mix.bias()));
-          graph.output("coefficient", 2);
-        });
+  public static OnnxGraph projection(ProjectionWeights weights) {
+    GraphBuilder graph = new GraphBuilder("projection", weights.gate().inSize(), Precision.FP32);
+    graph.output("logits", graph.input(), weights.gate());
+    weights.mix().ifPresent(mix -> graph.output("mix", graph.input(), mix));
     return graph.build();
   }
 }

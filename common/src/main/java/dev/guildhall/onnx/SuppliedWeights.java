@@ -1,13 +1,16 @@
 package dev.guildhall.onnx;
 
+import ai.onnxruntime.OnnxJavaType;
 import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OnnxTensorLike;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,7 +30,10 @@ record SuppliedWeights(Map<String, OnnxTensorLike> byName) implements AutoClosea
         tensors.put(
             weight.name(),
             OnnxTensor.createTensor(
-                environment, OnnxSession.floats(readable(weight.data())), weight.dimensions()));
+                environment,
+                readable(weight.tensor().data()).asByteBuffer().order(ByteOrder.nativeOrder()),
+                weight.dimensions(),
+                type(weight.tensor().dtype())));
       }
       return supplied;
     } catch (OrtException e) {
@@ -35,6 +41,15 @@ record SuppliedWeights(Map<String, OnnxTensorLike> byName) implements AutoClosea
       throw new GuildhallException(
           ErrorCode.INTERNAL, "weights cannot be handed to ONNX Runtime: " + e.getMessage(), e);
     }
+  }
+
+  private static OnnxJavaType type(DType dtype) {
+    return switch (dtype) {
+      case FP32 -> OnnxJavaType.FLOAT;
+      case FP16 -> OnnxJavaType.FLOAT16;
+      case BF16 -> OnnxJavaType.BFLOAT16;
+      default -> throw new IllegalArgumentException("weights of dtype " + dtype);
+    };
   }
 
   /**

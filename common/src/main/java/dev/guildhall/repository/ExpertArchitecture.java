@@ -1,5 +1,7 @@
 package dev.guildhall.repository;
 
+import java.util.Optional;
+
 /** What an expert computes, and how its weights are called. */
 public sealed interface ExpertArchitecture {
 
@@ -10,6 +12,29 @@ public sealed interface ExpertArchitecture {
    * @param fc2 name of the second
    */
   record Mlp(Activation activation, String fc1, String fc2) implements ExpertArchitecture {}
+
+  /**
+   * down(activation(gate(x)) * up(x)).
+   *
+   * @param swigluLimit gpt_oss's clamped form, if given
+   * @param input the maps of gate and up
+   * @param down name of the last linear map below an expert's prefix
+   */
+  record GatedMlp(
+      Activation activation, Optional<Double> swigluLimit, GatedInput input, String down)
+      implements ExpertArchitecture {}
+
+  /** Where the gate's and the up map's weights are; names below an expert's prefix. */
+  sealed interface GatedInput {
+    record Apart(String gate, String up) implements GatedInput {}
+
+    /**
+     * Both in one map.
+     *
+     * @param interleaved rows alternate, gate first; else all of gate's come before up's
+     */
+    record Fused(String gateUp, boolean interleaved) implements GatedInput {}
+  }
 
   /**
    * One .onnx file an expert.

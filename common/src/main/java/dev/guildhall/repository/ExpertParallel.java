@@ -25,7 +25,7 @@ public record ExpertParallel(int rank, int size) {
   }
 
   /**
-   * The experts of a layer that this rank hosts, the residual MLP (on every rank) as E.
+   * The experts of a layer that this rank hosts, the dense one (on every rank) as E.
    *
    * @throws GuildhallException INVALID_ARGUMENT if the experts cannot be cut in so many
    */
@@ -38,8 +38,8 @@ public record ExpertParallel(int rank, int size) {
     }
     int each = config.numExperts() / size;
     IntStream experts = IntStream.range(rank * each, (rank + 1) * each);
-    return config.useResidual()
-        ? IntStream.concat(experts, IntStream.of(config.residualExpert())).toArray()
+    return config.hasDenseExpert()
+        ? IntStream.concat(experts, IntStream.of(config.denseExpert())).toArray()
         : experts.toArray();
   }
 }

@@ -1,14 +1,19 @@
 package dev.guildhall.repository;
 
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.proto.GatedMlpExpert;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.proto.OnnxExpert;
 import dev.guildhall.proto.Weights;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.Collectors;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Function;
 
 /**
  * A layer's configuration, checked and with every default filled in. The first fourteen components
@@ -36,7 +41,19 @@ public record LayerConfig(
     boolean top2SecondExpertSampling,
     ExpertArchitecture expert,
     WeightNames weights,
-    MissingExperts missingExperts) {
+    MissingExperts missingExperts,
+    Precision precision,
+    Scoring scoring,
+    boolean useSharedExpert) {
+
+  private static final Map<String, Activation> ACTIVATIONS =
+      byName(Activation.values(), Activation::configName);
+  private static final Map<String, Precision> PRECISIONS =
+      byName(Precision.values(), Precision::configName);
+  private static final Map<String, Scoring.ScoreFunction> SCORE_FUNCTIONS =
+      byName(Scoring.ScoreFunction.values(), LayerConfig::lowerCase);
+  private static final Map<String, Scoring.GroupScore> GROUP_SCORES =
+      byName(Scoring.GroupScore.values(), LayerConfig::lowerCase);
 
   public LayerConfig {
     check(hiddenSize >= 1, "hidden_size", hiddenSize, "a whole number from 1");
@@ -50,6 +67,36 @@ public record LayerConfig(
     checkFactor("capacity_factor", capacityFactor);
     checkFactor("eval_capacity_factor", evalCapacityFactor);
     check(minCapacity >= 0, "min_capacity", minCapacity, "a whole number from 0");
+    check(
+        !(useResidual && useSharedExpert),
+        "use_shared_expert",
+        true,
+        "false beside use_residual: a layer has one of them");
+    checkFactor("routed_scaling_factor", scoring.scale());
+    Optional<Scoring.Groups> groups = scoring.groups();
+    if (groups.isPresent()) {
+      checkGroups(groups.get(), numExperts, k);
+    }
+  }
+
+  private static void checkGroups(Scoring.Groups groups, int numExperts, int k) {
+    check(
+        groups.count() >= 1 && numExperts % groups.count() == 0,
+        "n_group",
+        groups.count(),
+        "a divisor of num_experts " + numExperts);
+    int each = numExperts / groups.count();
+    check(
+        groups.used() >= 1 && groups.used() <= groups.count() && groups.used() * each >= k,
+        "topk_group",
+        groups.used(),
+        "from 1 to n_group %d, of which each has %d experts, so that k %d can be chosen"
+            .formatted(groups.count(), each, k));
+    check(
+        groups.score() != Scoring.GroupScore.TOP2_SUM || each >= 2,
+        "group_score",
+        "top2_sum",
+        "\"max\" where groups have one expert");
   }
 
   /**
@@ -75,17 +122,53 @@ public record LayerConfig(
         !proto.hasTop22NdExpertSampling() || proto.getTop22NdExpertSampling(),
         expert(proto),
         weights(proto),
-        missingExperts(proto.getMissingExperts()));
+        missingExperts(proto.getMissingExperts()),
+        named("precision", proto.getPrecision(), Precision.FP32, PRECISIONS),
+        scoring(proto),
+        proto.getUseSharedExpert());
   }
 
-  /** Index under which the residual MLP is hosted and exchanged: one past the last expert. */
-  public int residualExpert() {
+  /** Whether an expert computes every token: the residual MLP, or the shared expert. */
+  public boolean hasDenseExpert() {
+    return useResidual || useSharedExpert;
+  }
+
+  /** Index under which that one is hosted and exchanged: one past the last expert. */
+  public int denseExpert() {
     return numExperts;
   }
 
-  /** Experts to host: E, and one more with a residual MLP. */
+  /** Experts to host: E, and one more with a dense one. */
   public int hostedExperts() {
-    return useResidual ? numExperts + 1 : numExperts;
+    return hasDenseExpert() ? numExperts + 1 : numExperts;
+  }
+
+  private static Scoring scoring(MoeLayerConfig proto) {
+    Scoring usual = Scoring.deepSpeed(proto.hasK() ? proto.getK() : 1);
+    Scoring.Groups groups =
+        new Scoring.Groups(
+            proto.hasNGroup() ? proto.getNGroup() : 1,
+            proto.hasTopkGroup() ? proto.getTopkGroup() : 1,
+            named("group_score", proto.getGroupScore(), Scoring.GroupScore.MAX, GROUP_SCORES));
+    boolean grouped = groups.count() != 1 || groups.used() != 1;
+    return new Scoring(
+        named("score_function", proto.getScoreFunction(), usual.function(), SCORE_FUNCTIONS),
+        proto.hasNormTopkProb() ? proto.getNormTopkProb() : usual.normTopK(),
+        proto.hasRoutedScalingFactor() ? proto.getRoutedScalingFactor() : usual.scale(),
+        grouped ? Optional.of(groups) : Optional.empty());
+  }
+
+  /** The value that a name stands for; {@code absent} if there is none. */
+  private static <T> T named(String field, String name, T absent, Map<String, T> values) {
+    return name.isEmpty() ? absent : named(field, name, values);
+  }
+
+  private static <T> T named(String field, String name, Map<String, T> values) {
+    T value = values.get(name);
+    if (value == null) {
+      throw wrong(field, name, "one of " + String.join(", ", values.keySet()));
+    }
+    return value;
   }
 
   private static NoisyGatePolicy noisyGatePolicy(String name) {
@@ -110,7 +193,7 @@ public record LayerConfig(
       case MLP -> {
         MlpExpert mlp = proto.getMlp();
         yield new ExpertArchitecture.Mlp(
-            activation(mlp.getActivation()),
+            named("mlp.activation", mlp.getActivation(), ACTIVATIONS),
             mlp.hasFc1() ? mlp.getFc1() : "fc1",
             mlp.hasFc2() ? mlp.getFc2() : "fc2");
       }
@@ -124,23 +207,47 @@ public record LayerConfig(
                 ? inFolder("onnx.residual_file", onnx.getResidualFile())
                 : "mlp.onnx");
       }
+      case GATED_MLP -> gatedMlp(proto.getGatedMlp());
       case EXPERT_NOT_SET ->
           throw GuildhallException.invalidArgument(
-              "the expert's architecture is missing: set \"mlp\" or \"onnx\"");
+              "the expert's architecture is missing: set \"mlp\", \"gated_mlp\" or \"onnx\"");
     };
   }
 
-  private static Activation activation(String name) {
-    return Arrays.stream(Activation.values())
-        .filter(activation -> activation.configName().equals(name))
-        .findFirst()
-        .orElseThrow(() ->
-            wrong(
-                "mlp.activation",
-                name,
-                Arrays.stream(Activation.values())
-                    .map(Activation::configName)
-                    .collect(Collectors.joining(", ", "one of ", ""))));
+  private static ExpertArchitecture gatedMlp(GatedMlpExpert gated) {
+    Activation activation = named("gated_mlp.activation", gated.getActivation(), ACTIVATIONS);
+    double limit = gated.getSwigluLimit();
+    check(
+        !gated.hasSwigluLimit() || (limit > 0 && !Double.isInfinite(limit)),
+        "gated_mlp.swiglu_limit",
+        limit,
+        "a finite number above 0");
+    check(
+        !gated.hasSwigluLimit() || activation == Activation.SILU,
+        "gated_mlp.activation",
+        activation.configName(),
+        "\"silu\" with a swiglu_limit");
+    check(
+        !gated.hasGateUp() || (!gated.hasGate() && !gated.hasUp()),
+        "gated_mlp.gate_up",
+        gated.getGateUp(),
+        "nothing beside \"gate\" and \"up\"");
+    check(
+        gated.hasGateUp() || !gated.getInterleaved(),
+        "gated_mlp.interleaved",
+        true,
+        "false without \"gate_up\"");
+    ExpertArchitecture.GatedInput input =
+        gated.hasGateUp()
+            ? new ExpertArchitecture.GatedInput.Fused(gated.getGateUp(), gated.getInterleaved())
+            : new ExpertArchitecture.GatedInput.Apart(
+                gated.hasGate() ? gated.getGate() : "gate_proj",
+                gated.hasUp() ? gated.getUp() : "up_proj");
+    return new ExpertArchitecture.GatedMlp(
+        activation,
+        gated.hasSwigluLimit() ? Optional.of(limit) : Optional.empty(),
+        input,
+        gated.hasDown() ? gated.getDown() : "down_proj");
   }
 
   private static WeightNames weights(MoeLayerConfig proto) {
@@ -153,7 +260,15 @@ public record LayerConfig(
         weights.hasExpert()
             ? oneEach(proto, "weights.expert", weights.getExpert())
             : "experts.{expert}",
-        weights.hasResidual() ? weights.getResidual() : "mlp");
+        weights.hasResidual() ? weights.getResidual() : "mlp",
+        weights.hasGateBias() ? Optional.of(weights.getGateBias()) : Optional.empty(),
+        weights.hasScoreCorrectionBias()
+            ? Optional.of(weights.getScoreCorrectionBias())
+            : Optional.empty(),
+        weights.hasSharedExpert() ? weights.getSharedExpert() : "shared_expert",
+        weights.hasSharedExpertGate()
+            ? Optional.of(weights.getSharedExpertGate())
+            : Optional.empty());
   }
 
   /** Without the expert's number in it, a name would silently give all experts the same weights. */
@@ -177,6 +292,16 @@ public record LayerConfig(
         name,
         "the relative name of a file in the layer's folder, without \"..\"");
     return name;
+  }
+
+  private static <T> Map<String, T> byName(T[] values, Function<T, String> name) {
+    Map<String, T> byName = new LinkedHashMap<>();
+    Arrays.stream(values).forEach(value -> byName.put(name.apply(value), value));
+    return Collections.unmodifiableMap(byName);
+  }
+
+  private static String lowerCase(Enum<?> value) {
+    return value.name().toLowerCase(Locale.ROOT);
   }
 
   private static void checkFactor(String field, double value) {

@@ -7,12 +7,14 @@ import dev.guildhall.error.GuildhallException;
 import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.DType;
-import java.lang.foreign.MemorySegment;
+import dev.guildhall.tensor.Floats;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * A layer's weights, mapped from its .safetensors files: whoever asks for one expert's touches no
@@ -22,25 +24,7 @@ import java.util.Optional;
  */
 public final class LayerWeights implements AutoCloseable {
   private static final int COEFFICIENTS = 2;
-
-  /**
-   * A linear map as torch.nn.Linear keeps it, fp32.
-   *
-   * @param weight [out, in]
-   * @param bias [out], if there is one
-   */
-  public record Linear(MemorySegment weight, Optional<MemorySegment> bias, int outSize) {}
-
-  /**
-   * The residual coefficient, fp32.
-   *
-   * @param weight [2, H]
-   * @param bias [2]
-   */
-  public record Coefficient(MemorySegment weight, MemorySegment bias) {}
-
-  /** An mlp's two maps: [F, H] and [H, F]. */
-  public record Mlp(Linear fc1, Linear fc2) {}
+  private static final Set<DType> DTYPES = EnumSet.of(DType.FP32, DType.FP16, DType.BF16);
 
   private final Layer layer;
   private final List<SafetensorsFile> files;
@@ -69,75 +53,143 @@ public final class LayerWeights implements AutoCloseable {
     }
   }
 
-  /** The gate's weight, [E, H] fp32. */
-  public MemorySegment gate() {
+  /** The gate's map, and that of what mixes the dense expert in. */
+  public ProjectionWeights projection() {
     LayerConfig config = layer.config();
-    return tensor(config.weights().gate(), config.numExperts(), config.hiddenSize());
+    WeightNames names = config.weights();
+    int experts = config.numExperts();
+    Linear gate =
+        new Linear(
+            tensor(names.gate(), experts, config.hiddenSize()),
+            names.gateBias().map(bias -> tensor(bias, experts)));
+    return new ProjectionWeights(gate, mix(config, names));
   }
 
-  public Coefficient coefficient() {
-    String prefix = layer.config().weights().coefficient();
-    return new Coefficient(
-        tensor(prefix + ".weight", COEFFICIENTS, layer.config().hiddenSize()),
-        tensor(prefix + ".bias", COEFFICIENTS));
+  private Optional<Linear> mix(LayerConfig config, WeightNames names) {
+    if (config.useResidual()) {
+      return Optional.of(
+          new Linear(
+              tensor(names.coefficient() + ".weight", COEFFICIENTS, config.hiddenSize()),
+              Optional.of(tensor(names.coefficient() + ".bias", COEFFICIENTS))));
+    }
+    return config.useSharedExpert()
+        ? names
+            .sharedExpertGate()
+            .map(gate -> new Linear(tensor(gate, 1, config.hiddenSize()), Optional.empty()))
+        : Optional.empty();
+  }
+
+  /** What is added to the scores when experts are chosen, [E]; [0] if nothing is. */
+  public float[] scoreCorrectionBias() {
+    Optional<String> name = layer.config().weights().scoreCorrectionBias();
+    if (name.isEmpty()) {
+      return new float[0];
+    }
+    StoredTensor tensor = tensor(name.get(), layer.config().numExperts());
+    float[] bias = new float[layer.config().numExperts()];
+    Floats.toArray(tensor.dtype(), tensor.data(), bias, bias.length);
+    return bias;
   }
 
   /**
-   * The weights of an expert of the architecture mlp.
+   * The weights of an expert that is not given as ONNX.
    *
-   * @param expert 0 to E-1, or E for the residual MLP
+   * @param expert 0 to E-1, or E for the dense one
    */
-  public Mlp mlp(ExpertArchitecture.Mlp architecture, int expert) {
-    LayerConfig config = layer.config();
-    String prefix =
-        expert == config.residualExpert()
-            ? config.weights().residual()
-            : config.weights().expertPrefix(expert);
-    String fc1 = prefix + "." + architecture.fc1();
-    List<Long> shape = find(fc1 + ".weight").shape();
-    if (shape.size() != 2 || shape.getFirst() < 1 || shape.getFirst() > Integer.MAX_VALUE) {
-      throw wrongShape(fc1 + ".weight", shape, "[ffn_size, %d]".formatted(config.hiddenSize()));
+  public ExpertWeights expert(int expert) {
+    String prefix = prefix(expert) + ".";
+    return switch (layer.config().expert()) {
+      case ExpertArchitecture.Mlp mlp -> {
+        Linear fc1 = firstMap(prefix + mlp.fc1());
+        yield new ExpertWeights.Mlp(
+            fc1,
+            mlp.activation(),
+            linear(prefix + mlp.fc2(), layer.config().hiddenSize(), fc1.outSize()));
+      }
+      case ExpertArchitecture.GatedMlp gated -> gated(prefix, gated);
+      case ExpertArchitecture.Onnx onnx ->
+          throw new IllegalStateException("the weights of " + onnx + " are in files of their own");
+    };
+  }
+
+  private String prefix(int expert) {
+    WeightNames names = layer.config().weights();
+    if (expert < layer.config().numExperts()) {
+      return names.expertPrefix(expert);
     }
-    int ffnSize = shape.getFirst().intValue();
-    return new Mlp(
-        linear(fc1, ffnSize, config.hiddenSize()),
-        linear(prefix + "." + architecture.fc2(), config.hiddenSize(), ffnSize));
+    return layer.config().useResidual() ? names.residual() : names.sharedExpert();
+  }
+
+  private ExpertWeights gated(String prefix, ExpertArchitecture.GatedMlp gated) {
+    GatedPair pair =
+        switch (gated.input()) {
+          case ExpertArchitecture.GatedInput.Apart apart -> {
+            Linear gate = firstMap(prefix + apart.gate());
+            yield new GatedPair(
+                gate, linear(prefix + apart.up(), gate.outSize(), layer.config().hiddenSize()));
+          }
+          case ExpertArchitecture.GatedInput.Fused fused -> {
+            Linear both = firstMap(prefix + fused.gateUp());
+            if (both.outSize() % 2 != 0) {
+              throw wrongShape(
+                  prefix + fused.gateUp() + ".weight",
+                  both.weight().shape(),
+                  "[2 ffn_size, %d]".formatted(layer.config().hiddenSize()));
+            }
+            yield GatedPair.of(both, fused.interleaved());
+          }
+        };
+    return new ExpertWeights.GatedMlp(
+        pair.gate(),
+        pair.up(),
+        gated.activation(),
+        gated.swigluLimit(),
+        linear(prefix + gated.down(), layer.config().hiddenSize(), pair.gate().outSize()));
+  }
+
+  /** A map from H to a size that its weight tells. */
+  private Linear firstMap(String name) {
+    int hiddenSize = layer.config().hiddenSize();
+    List<Long> shape = find(name + ".weight").shape();
+    if (shape.size() != 2 || shape.getFirst() < 1 || shape.getFirst() > Integer.MAX_VALUE) {
+      throw wrongShape(name + ".weight", shape, "[ffn_size, %d]".formatted(hiddenSize));
+    }
+    return linear(name, shape.getFirst().intValue(), hiddenSize);
   }
 
   /**
    * The file of an expert that is given as ONNX.
    *
-   * @param expert 0 to E-1, or E for the residual MLP
+   * @param expert 0 to E-1, or E for the dense one
    */
   public static Path onnxFile(Layer layer, ExpertArchitecture.Onnx architecture, int expert) {
     return layer
         .folder()
         .resolve(
-            expert == layer.config().residualExpert()
+            expert == layer.config().denseExpert()
                 ? architecture.residualFile()
                 : architecture.fileOf(expert));
   }
 
-  private Linear linear(String prefix, int outSize, int inSize) {
-    String bias = prefix + ".bias";
+  private Linear linear(String name, int outSize, int inSize) {
+    String bias = name + ".bias";
     return new Linear(
-        tensor(prefix + ".weight", outSize, inSize),
-        has(bias) ? Optional.of(tensor(bias, outSize)) : Optional.empty(),
-        outSize);
+        tensor(name + ".weight", outSize, inSize),
+        has(bias) ? Optional.of(tensor(bias, outSize)) : Optional.empty());
   }
 
-  private MemorySegment tensor(String name, long... shape) {
+  private StoredTensor tensor(String name, long... shape) {
     StoredTensor tensor = find(name);
     List<Long> expected = Arrays.stream(shape).boxed().toList();
     if (!tensor.shape().equals(expected)) {
       throw wrongShape(name, tensor.shape(), expected.toString());
     }
-    if (tensor.dtype() != DType.FP32) {
+    if (!DTYPES.contains(tensor.dtype())) {
       throw invalidArgument(
-          "layer %s: tensor \"%s\" is %s; allowed is FP32"
+          "layer %s: tensor \"%s\" is %s; allowed are FP32, FP16 and BF16"
               .formatted(layer.name(), name, tensor.dtype()));
     }
-    return tensor.data();
+    return tensor;
   }
 
   private GuildhallException wrongShape(String name, List<Long> shape, String allowed) {
@@ -163,6 +215,11 @@ public final class LayerWeights implements AutoCloseable {
         ErrorCode.NOT_FOUND,
         "layer %s: no tensor \"%s\" in %s"
             .formatted(layer.name(), name, layer.config().weights().files()));
+  }
+
+  /** Gives up the memory of pages that were read; they are read again when they are touched. */
+  public void unload() {
+    files.forEach(SafetensorsFile::unload);
   }
 
   @Override

@@ -34,13 +34,19 @@ public final class SafetensorsFile implements AutoCloseable {
 
   private final Path path;
   private final Arena arena;
+  private final MemorySegment file;
   private final Map<String, StoredTensor> tensors;
   private final Map<String, String> metadata;
 
   private SafetensorsFile(
-      Path path, Arena arena, Map<String, StoredTensor> tensors, Map<String, String> metadata) {
+      Path path,
+      Arena arena,
+      MemorySegment file,
+      Map<String, StoredTensor> tensors,
+      Map<String, String> metadata) {
     this.path = path;
     this.arena = arena;
+    this.file = file;
     this.tensors = Collections.unmodifiableMap(tensors);
     this.metadata = Collections.unmodifiableMap(metadata);
   }
@@ -95,7 +101,7 @@ public final class SafetensorsFile implements AutoCloseable {
                     entry.dtype(),
                     entry.shape(),
                     data.asSlice(entry.begin(), entry.end() - entry.begin()))));
-    return new SafetensorsFile(path, arena, tensors, header.metadata());
+    return new SafetensorsFile(path, arena, file, tensors, header.metadata());
   }
 
   private static String utf8(MemorySegment bytes) {
@@ -139,6 +145,11 @@ public final class SafetensorsFile implements AutoCloseable {
   private String someNames() {
     String names = tensors.keySet().stream().limit(8).collect(Collectors.joining(", "));
     return tensors.size() > 8 ? names + ", ..." : names;
+  }
+
+  /** Gives up the memory of pages that were read; they are read again when they are touched. */
+  public void unload() {
+    file.unload();
   }
 
   @Override

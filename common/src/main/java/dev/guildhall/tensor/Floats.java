@@ -44,6 +44,21 @@ public final class Floats {
   }
 
   /**
+   * Widens to fp32, exactly, into an array.
+   *
+   * @param from FP32, FP16 or BF16
+   * @param source [elements] of {@code from}
+   * @param destination receives them at its beginning
+   */
+  public static void toArray(DType from, MemorySegment source, float[] destination, int elements) {
+    if (from == DType.FP32) {
+      MemorySegment.copy(source, JAVA_FLOAT_UNALIGNED, 0, destination, 0, elements);
+    } else {
+      toFp32(from, source, MemorySegment.ofArray(destination), elements);
+    }
+  }
+
+  /**
    * Rounds fp32 to the nearest value, ties to even; too large a magnitude becomes infinite.
    *
    * @param to FP16 or BF16

@@ -109,7 +109,7 @@ public final class LayerConfigFuzz {
     }
     if (layer.config().expert() instanceof ExpertArchitecture.Onnx onnx) {
       LayerWeights.onnxFile(layer, onnx, 0);
-      LayerWeights.onnxFile(layer, onnx, layer.config().residualExpert());
+      LayerWeights.onnxFile(layer, onnx, layer.config().denseExpert());
     }
   }
 }

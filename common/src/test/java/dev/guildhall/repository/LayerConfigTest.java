@@ -8,11 +8,13 @@ import static org.junit.jupiter.params.provider.Arguments.arguments;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.proto.GatedMlpExpert;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.proto.OnnxExpert;
 import dev.guildhall.proto.Weights;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -63,8 +65,117 @@ class LayerConfigTest {
             "gate.wg.weight",
             "coefficient",
             "experts.{expert}",
-            "mlp"),
+            "mlp",
+            Optional.empty(),
+            Optional.empty(),
+            "shared_expert",
+            Optional.empty()),
         config.weights());
+  }
+
+  @Test
+  void gatesAreDeepSpeedsUnlessTold() {
+    LayerConfig one = LayerConfig.of(right().build());
+    assertEquals(
+        new Scoring(Scoring.ScoreFunction.SOFTMAX, false, 1, Optional.empty()), one.scoring());
+    assertTrue(LayerConfig.of(right().setK(2).build()).scoring().normTopK());
+    assertEquals(Precision.FP32, one.precision());
+    assertFalse(one.hasDenseExpert());
+  }
+
+  @Test
+  void takesTheGateOfDeepSeekV3() {
+    LayerConfig config =
+        LayerConfig.of(
+            right()
+                .setK(4)
+                .setScoreFunction("sigmoid")
+                .setNormTopkProb(true)
+                .setRoutedScalingFactor(2.5)
+                .setNGroup(4)
+                .setTopkGroup(2)
+                .setGroupScore("top2_sum")
+                .setUseSharedExpert(true)
+                .setPrecision("int4")
+                .build());
+    assertEquals(
+        new Scoring(
+            Scoring.ScoreFunction.SIGMOID,
+            true,
+            2.5,
+            Optional.of(new Scoring.Groups(4, 2, Scoring.GroupScore.TOP2_SUM))),
+        config.scoring());
+    assertEquals(Precision.INT4, config.precision());
+    assertEquals(9, config.hostedExperts());
+  }
+
+  @Test
+  void takesTheExpertOfGptOss() {
+    LayerConfig config =
+        LayerConfig.of(
+            right()
+                .setGatedMlp(
+                    GatedMlpExpert.newBuilder()
+                        .setActivation("silu")
+                        .setGateUp("gate_up_proj")
+                        .setInterleaved(true)
+                        .setSwigluLimit(7))
+                .build());
+    assertEquals(
+        new ExpertArchitecture.GatedMlp(
+            Activation.SILU,
+            Optional.of(7.0),
+            new ExpertArchitecture.GatedInput.Fused("gate_up_proj", true),
+            "down_proj"),
+        config.expert());
+  }
+
+  static Stream<Arguments> wrongGates() {
+    return Stream.of(
+        arguments(
+            right().setScoreFunction("tanh"),
+            "score_function is tanh; allowed is one of softmax, sigmoid"),
+        arguments(
+            right().setPrecision("int2"),
+            "precision is int2; allowed is one of fp32, fp16, int8, int4"),
+        arguments(right().setNGroup(3), "n_group is 3; allowed is a divisor of num_experts 8"),
+        arguments(
+            right().setK(3).setNGroup(4).setTopkGroup(1),
+            "topk_group is 1; allowed is from 1 to n_group 4, of which each has 2 experts, so that k 3 can be chosen"),
+        arguments(
+            right().setNGroup(8).setTopkGroup(2).setGroupScore("top2_sum"),
+            "group_score is top2_sum; allowed is \"max\" where groups have one expert"),
+        arguments(
+            right().setRoutedScalingFactor(-1),
+            "routed_scaling_factor is -1.0; allowed is " + FACTOR),
+        arguments(
+            right().setUseResidual(true).setUseSharedExpert(true),
+            "use_shared_expert is true; allowed is false beside use_residual: a layer has one of them"),
+        arguments(
+            right()
+                .setGatedMlp(GatedMlpExpert.newBuilder().setActivation("relu").setSwigluLimit(7)),
+            "gated_mlp.activation is relu; allowed is \"silu\" with a swiglu_limit"),
+        arguments(
+            right()
+                .setGatedMlp(
+                    GatedMlpExpert.newBuilder()
+                        .setActivation("silu")
+                        .setUp("w3")
+                        .setGateUp("gate_up")),
+            "gated_mlp.gate_up is gate_up; allowed is nothing beside \"gate\" and \"up\""),
+        arguments(
+            right()
+                .setGatedMlp(
+                    GatedMlpExpert.newBuilder().setActivation("silu").setInterleaved(true)),
+            "gated_mlp.interleaved is true; allowed is false without \"gate_up\""));
+  }
+
+  @ParameterizedTest
+  @MethodSource
+  void wrongGates(MoeLayerConfig.Builder wrong, String message) {
+    var e = assertThrows(GuildhallException.class, () -> LayerConfig.of(wrong.build()));
+    assertEquals(message, e.getMessage());
+    assertEquals(ErrorCode.INVALID_ARGUMENT, e.code());
   }
 
   @Test
@@ -114,10 +225,22 @@ class LayerConfigTest {
             true,
             false,
             new ExpertArchitecture.Mlp(Activation.SILU, "up", "down"),
-            new WeightNames(List.of("a.safetensors", "b.safetensors"), "g", "c", "e{expert}", "r"),
-            MissingExperts.DROP),
+            new WeightNames(
+                List.of("a.safetensors", "b.safetensors"),
+                "g",
+                "c",
+                "e{expert}",
+                "r",
+                Optional.empty(),
+                Optional.empty(),
+                "shared_expert",
+                Optional.empty()),
+            MissingExperts.DROP,
+            Precision.FP32,
+            Scoring.deepSpeed(3),
+            false),
         config);
-    assertEquals(8, config.residualExpert());
+    assertEquals(8, config.denseExpert());
     assertEquals(9, config.hostedExperts());
     assertEquals("e7", config.weights().expertPrefix(7));
   }
@@ -266,6 +389,8 @@ class LayerConfigTest {
         assertThrows(
             GuildhallException.class,
             () -> LayerConfig.of(MoeLayerConfig.newBuilder().setHiddenSize(4).build()));
-    assertEquals("the expert's architecture is missing: set \"mlp\" or \"onnx\"", e.getMessage());
+    assertEquals(
+        "the expert's architecture is missing: set \"mlp\", \"gated_mlp\" or \"onnx\"",
+        e.getMessage());
   }
 }

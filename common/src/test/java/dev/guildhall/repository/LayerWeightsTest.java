@@ -1,5 +1,6 @@
 package dev.guildhall.repository;
 
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -8,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.proto.GatedMlpExpert;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.proto.OnnxExpert;
@@ -17,7 +19,6 @@ import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.DType;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -27,13 +28,13 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class LayerWeightsTest {
   private static final int H = 4;
   private static final int F = 6;
   private static final int E = 2;
-  private static final ExpertArchitecture.Mlp MLP =
-      new ExpertArchitecture.Mlp(Activation.RELU, "fc1", "fc2");
 
   @TempDir Path folder;
   private final Map<String, StoredTensor> tensors = new LinkedHashMap<>();
@@ -55,17 +56,16 @@ class LayerWeightsTest {
   void givesTheExamplesWeightsTheirShapes() {
     Layer digits = LayerRepository.open(Path.of("../examples/digits")).layers().getFirst();
     try (LayerWeights weights = LayerWeights.open(digits)) {
-      assertEquals(8 * 128 * 4, weights.gate().byteSize());
-      assertEquals(2 * 128 * 4, weights.coefficient().weight().byteSize());
-      assertEquals(2 * 4, weights.coefficient().bias().byteSize());
-      for (int expert = 0; expert <= digits.config().residualExpert(); expert++) {
-        LayerWeights.Mlp mlp = weights.mlp(MLP, expert);
-        assertEquals(256, mlp.fc1().outSize());
-        assertEquals(256 * 128 * 4, mlp.fc1().weight().byteSize());
-        assertEquals(256 * 4, mlp.fc1().bias().orElseThrow().byteSize());
-        assertEquals(128, mlp.fc2().outSize());
-        assertEquals(128 * 256 * 4, mlp.fc2().weight().byteSize());
-        assertEquals(128 * 4, mlp.fc2().bias().orElseThrow().byteSize());
+      Linear mix = weights.projection().mix().orElseThrow();
+      assertEquals(List.of(8L, 128L), weights.projection().gate().weight().shape());
+      assertEquals(List.of(2L, 128L), mix.weight().shape());
+      assertEquals(List.of(2L), mix.bias().orElseThrow().shape());
+      for (int expert = 0; expert <= digits.config().denseExpert(); expert++) {
+        ExpertWeights.Mlp mlp = mlp(weights, expert);
+        assertEquals(List.of(256L, 128L), mlp.fc1().weight().shape());
+        assertEquals(List.of(256L), mlp.fc1().bias().orElseThrow().shape());
+        assertEquals(List.of(128L, 256L), mlp.fc2().weight().shape());
+        assertEquals(List.of(128L), mlp.fc2().bias().orElseThrow().shape());
       }
     }
   }
@@ -73,12 +73,13 @@ class LayerWeightsTest {
   @Test
   void givesEachExpertItsOwnAndTheResidualMlpAsTheOnePastTheLast() throws IOException {
     try (LayerWeights weights = open()) {
-      assertFirst("experts.0.fc1.weight", weights.mlp(MLP, 0).fc1().weight());
-      assertFirst("experts.1.fc1.weight", weights.mlp(MLP, 1).fc1().weight());
-      assertFirst("experts.1.fc2.bias", weights.mlp(MLP, 1).fc2().bias().orElseThrow());
-      assertFirst("mlp.fc2.weight", weights.mlp(MLP, E).fc2().weight());
-      assertFirst("gate.wg.weight", weights.gate());
-      assertFirst("coefficient.bias", weights.coefficient().bias());
+      assertFirst("experts.0.fc1.weight", mlp(weights, 0).fc1().weight());
+      assertFirst("experts.1.fc1.weight", mlp(weights, 1).fc1().weight());
+      assertFirst("experts.1.fc2.bias", mlp(weights, 1).fc2().bias().orElseThrow());
+      assertFirst("mlp.fc2.weight", mlp(weights, E).fc2().weight());
+      assertFirst("gate.wg.weight", weights.projection().gate().weight());
+      assertFirst(
+          "coefficient.bias", weights.projection().mix().orElseThrow().bias().orElseThrow());
     }
   }
 
@@ -86,9 +87,9 @@ class LayerWeightsTest {
   void takesLinearMapsWithoutBias() throws IOException {
     tensors.keySet().removeIf(name -> name.startsWith("experts.") && name.endsWith(".bias"));
     try (LayerWeights weights = open()) {
-      assertTrue(weights.mlp(MLP, 0).fc1().bias().isEmpty());
-      assertTrue(weights.mlp(MLP, 1).fc2().bias().isEmpty());
-      assertTrue(weights.mlp(MLP, E).fc1().bias().isPresent());
+      assertTrue(mlp(weights, 0).fc1().bias().isEmpty());
+      assertTrue(mlp(weights, 1).fc2().bias().isEmpty());
+      assertTrue(mlp(weights, E).fc1().bias().isPresent());
     }
   }
 
@@ -101,29 +102,41 @@ class LayerWeightsTest {
     Layer layer =
         layer(Weights.newBuilder().addFiles("gate.safetensors").addFiles("rest.safetensors"));
     try (LayerWeights weights = LayerWeights.open(layer)) {
-      assertEquals(7f, weights.gate().get(ValueLayout.JAVA_FLOAT_UNALIGNED, 0));
-      assertFirst("experts.0.fc1.weight", weights.mlp(MLP, 0).fc1().weight());
-      ExpertArchitecture.Mlp other = new ExpertArchitecture.Mlp(Activation.RELU, "up", "fc2");
+      assertEquals(7f, weights.projection().gate().weight().data().get(JAVA_FLOAT_UNALIGNED, 0));
+      assertFirst("experts.0.fc1.weight", mlp(weights, 0).fc1().weight());
+    }
+    Layer other =
+        layer(
+            layer.proto().toBuilder()
+                .setMlp(MlpExpert.newBuilder().setActivation("relu").setFc1("up"))
+                .build());
+    try (LayerWeights weights = LayerWeights.open(other)) {
       assertRefused(
           ErrorCode.NOT_FOUND,
           "layer test: no tensor \"experts.0.up.weight\" in [gate.safetensors, rest.safetensors]",
-          () -> weights.mlp(other, 0));
+          () -> mlp(weights, 0));
     }
   }
 
   @Test
   void refusesWrongShapes() throws IOException {
     put("gate.wg.weight", DType.FP32, H, E);
-    put("coefficient.bias", DType.FP32, 1);
     put("experts.0.fc1.weight", DType.FP32, F);
     put("experts.1.fc2.weight", DType.FP32, F, H);
     put("mlp.fc1.weight", DType.FP32, F, H + 1);
     try (LayerWeights weights = open()) {
-      assertWrongShape("gate.wg.weight", "[4, 2]", "[2, 4]", weights::gate);
-      assertWrongShape("coefficient.bias", "[1]", "[2]", weights::coefficient);
-      assertWrongShape("experts.0.fc1.weight", "[6]", "[ffn_size, 4]", () -> weights.mlp(MLP, 0));
-      assertWrongShape("experts.1.fc2.weight", "[6, 4]", "[4, 6]", () -> weights.mlp(MLP, 1));
-      assertWrongShape("mlp.fc1.weight", "[6, 5]", "[6, 4]", () -> weights.mlp(MLP, E));
+      assertWrongShape("gate.wg.weight", "[4, 2]", "[2, 4]", weights::projection);
+      assertWrongShape("experts.0.fc1.weight", "[6]", "[ffn_size, 4]", () -> mlp(weights, 0));
+      assertWrongShape("experts.1.fc2.weight", "[6, 4]", "[4, 6]", () -> mlp(weights, 1));
+      assertWrongShape("mlp.fc1.weight", "[6, 5]", "[6, 4]", () -> mlp(weights, E));
+    }
+  }
+
+  @Test
+  void refusesACoefficientOfAnotherShape() throws IOException {
+    put("coefficient.bias", DType.FP32, 1);
+    try (LayerWeights weights = open()) {
+      assertWrongShape("coefficient.bias", "[1]", "[2]", weights::projection);
     }
   }
 
@@ -131,24 +144,23 @@ class LayerWeightsTest {
   void refusesAnExpertWithoutWidth() throws IOException {
     put("experts.0.fc1.weight", DType.FP32, 0, H);
     try (LayerWeights weights = open()) {
-      assertWrongShape(
-          "experts.0.fc1.weight", "[0, 4]", "[ffn_size, 4]", () -> weights.mlp(MLP, 0));
+      assertWrongShape("experts.0.fc1.weight", "[0, 4]", "[ffn_size, 4]", () -> mlp(weights, 0));
     }
   }
 
   @Test
   void refusesOtherElementTypes() throws IOException {
-    put("gate.wg.weight", DType.BF16, E, H);
+    put("gate.wg.weight", DType.INT8, E, H);
     put("experts.0.fc2.bias", DType.FP64, H);
     try (LayerWeights weights = open()) {
       assertRefused(
           ErrorCode.INVALID_ARGUMENT,
-          "layer test: tensor \"gate.wg.weight\" is BF16; allowed is FP32",
-          weights::gate);
+          "layer test: tensor \"gate.wg.weight\" is INT8; allowed are FP32, FP16 and BF16",
+          weights::projection);
       assertRefused(
           ErrorCode.INVALID_ARGUMENT,
-          "layer test: tensor \"experts.0.fc2.bias\" is FP64; allowed is FP32",
-          () -> weights.mlp(MLP, 0));
+          "layer test: tensor \"experts.0.fc2.bias\" is FP64; allowed are FP32, FP16 and BF16",
+          () -> mlp(weights, 0));
     }
   }
 
@@ -159,15 +171,13 @@ class LayerWeightsTest {
     try (LayerWeights weights = open()) {
       String there = "; it has 2 tensors: coefficient.weight, experts.0.fc1.weight";
       assertRefused(
-          ErrorCode.NOT_FOUND, file + " has no tensor \"gate.wg.weight\"" + there, weights::gate);
-      assertRefused(
           ErrorCode.NOT_FOUND,
-          file + " has no tensor \"coefficient.bias\"" + there,
-          weights::coefficient);
+          file + " has no tensor \"gate.wg.weight\"" + there,
+          weights::projection);
       assertRefused(
           ErrorCode.NOT_FOUND,
           file + " has no tensor \"experts.0.fc2.weight\"" + there,
-          () -> weights.mlp(MLP, 0));
+          () -> mlp(weights, 0));
     }
   }
 
@@ -218,6 +228,67 @@ class LayerWeightsTest {
         () -> new ExpertParallel(0, 3).experts(withExperts(8, true)));
   }
 
+  @Test
+  void takesWhatTheGateAndTheSharedExpertNeed() throws IOException {
+    put("gate.bias", DType.BF16, E);
+    put("correction", DType.FP32, E);
+    put("shared.fc1.weight", DType.FP16, F, H);
+    put("shared.fc2.weight", DType.FP16, H, F);
+    put("shared_gate", DType.FP32, 1, H);
+    SafetensorsWriter.write(folder.resolve("model.safetensors"), tensors, Map.of());
+    Weights names =
+        Weights.newBuilder()
+            .setGateBias("gate.bias")
+            .setScoreCorrectionBias("correction")
+            .setSharedExpert("shared")
+            .setSharedExpertGate("shared_gate")
+            .build();
+    MoeLayerConfig proto = config(E, false).setUseSharedExpert(true).setWeights(names).build();
+    try (LayerWeights weights = LayerWeights.open(layer(proto))) {
+      assertFirst("gate.bias", weights.projection().gate().bias().orElseThrow());
+      assertFirst("shared_gate", weights.projection().mix().orElseThrow().weight());
+      assertFirst("shared.fc2.weight", mlp(weights, E).fc2().weight());
+      float value = requireNonNull(tensors.get("correction")).data().get(JAVA_FLOAT_UNALIGNED, 0);
+      assertArrayEquals(new float[] {value, value}, weights.scoreCorrectionBias());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {true, false})
+  void cutsFusedMaps(boolean interleaved) throws IOException {
+    float[] values = {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23, 30, 31, 32, 33};
+    for (String expert : List.of("experts.0", "experts.1")) {
+      tensors.put(
+          expert + ".gate_up.weight",
+          new StoredTensor(DType.FP32, List.of(4L, 4L), MemorySegment.ofArray(values.clone())));
+      put(expert + ".down_proj.weight", DType.FP32, H, 2);
+    }
+    SafetensorsWriter.write(folder.resolve("model.safetensors"), tensors, Map.of());
+    MoeLayerConfig proto =
+        config(E, false)
+            .setGatedMlp(
+                GatedMlpExpert.newBuilder()
+                    .setActivation("silu")
+                    .setGateUp("gate_up")
+                    .setInterleaved(interleaved))
+            .build();
+    try (LayerWeights weights = LayerWeights.open(layer(proto))) {
+      ExpertWeights.GatedMlp expert = (ExpertWeights.GatedMlp) weights.expert(1);
+      int second = interleaved ? 20 : 10;
+      assertArrayEquals(
+          new float[] {0, 1, 2, 3, second, second + 1, second + 2, second + 3},
+          expert.gate().weight().data().toArray(JAVA_FLOAT_UNALIGNED));
+      int first = interleaved ? 10 : 20;
+      assertArrayEquals(
+          new float[] {first, first + 1, first + 2, first + 3, 30, 31, 32, 33},
+          expert.up().weight().data().toArray(JAVA_FLOAT_UNALIGNED));
+    }
+  }
+
+  private static ExpertWeights.Mlp mlp(LayerWeights weights, int expert) {
+    return (ExpertWeights.Mlp) weights.expert(expert);
+  }
+
   private void put(String name, DType dtype, long... shape) {
     tensors.put(name, tensor(dtype, name.hashCode() % 1000, shape));
   }
@@ -228,15 +299,15 @@ class LayerWeightsTest {
     MemorySegment data = MemorySegment.ofArray(bytes);
     if (dtype == DType.FP32) {
       for (int i = 0; i < elements; i++) {
-        data.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, value);
+        data.setAtIndex(JAVA_FLOAT_UNALIGNED, i, value);
       }
     }
     return new StoredTensor(dtype, Arrays.stream(shape).boxed().toList(), data);
   }
 
-  private void assertFirst(String expected, MemorySegment actual) {
+  private void assertFirst(String expected, StoredTensor actual) {
     StoredTensor tensor = requireNonNull(tensors.get(expected));
-    assertEquals(-1, tensor.data().mismatch(actual), expected);
+    assertEquals(-1, tensor.data().mismatch(actual.data()), expected);
   }
 
   private LayerWeights open() throws IOException {

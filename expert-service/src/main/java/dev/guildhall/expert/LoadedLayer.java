@@ -7,7 +7,6 @@ import dev.guildhall.expert.exchange.HostedVersion;
 import dev.guildhall.expert.runtime.ExpertRuntime;
 import dev.guildhall.expert.runtime.OnnxExpert;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.onnx.MlpTensors;
 import dev.guildhall.repository.ExpertArchitecture;
 import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.Layer;
@@ -15,6 +14,7 @@ import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.repository.Uses;
+import java.nio.file.Path;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -50,36 +50,20 @@ public final class LoadedLayer implements AutoCloseable {
 
   private void load(int[] numbers, Device device) {
     LayerConfig config = layer.config();
-    switch (config.expert()) {
-      case ExpertArchitecture.Mlp mlp -> {
-        LayerWeights tensors = LayerWeights.open(layer);
-        weights = Optional.of(tensors);
-        for (int expert : numbers) {
-          experts.put(
-              expert, OnnxExpert.mlp(mlpTensors(config, mlp, tensors.mlp(mlp, expert)), device));
-        }
+    if (config.expert() instanceof ExpertArchitecture.Onnx onnx) {
+      for (int expert : numbers) {
+        Path file = LayerWeights.onnxFile(layer, onnx, expert);
+        experts.put(expert, OnnxExpert.file(file, config.hiddenSize(), device));
       }
-      case ExpertArchitecture.Onnx onnx -> {
-        for (int expert : numbers) {
-          experts.put(
-              expert,
-              OnnxExpert.file(
-                  LayerWeights.onnxFile(layer, onnx, expert), config.hiddenSize(), device));
-        }
-      }
+      return;
     }
-  }
-
-  private static MlpTensors mlpTensors(
-      LayerConfig config, ExpertArchitecture.Mlp architecture, LayerWeights.Mlp mlp) {
-    return new MlpTensors(
-        mlp.fc1().weight(),
-        mlp.fc1().bias(),
-        mlp.fc2().weight(),
-        mlp.fc2().bias(),
-        config.hiddenSize(),
-        mlp.fc1().outSize(),
-        architecture.activation());
+    LayerWeights tensors = LayerWeights.open(layer);
+    weights = Optional.of(tensors);
+    for (int expert : numbers) {
+      experts.put(expert, OnnxExpert.of(tensors.expert(expert), config.precision(), device));
+    }
+    // What the sessions compute with are copies of their own.
+    tensors.unload();
   }
 
   /** Gives every expert a queue of the pool. This is closed when nobody uses these any more. */

@@ -1,6 +1,5 @@
 package dev.guildhall.router;
 
-import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
@@ -16,7 +15,6 @@ import dev.guildhall.router.replicas.RoutingTable;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -44,16 +42,8 @@ final class LayerSwitch implements LiveRepository.Host<ServedLayer>, AutoCloseab
     LayerConfig config = layer.config();
     LayerWeights tensors = LayerWeights.open(layer);
     try {
-      Optional<ProjectionTensors.Coefficient> coefficient =
-          config.useResidual()
-              ? Optional.of(
-                  new ProjectionTensors.Coefficient(
-                      tensors.coefficient().weight(), tensors.coefficient().bias()))
-              : Optional.empty();
-      Projection projection =
-          new Projection(
-              new ProjectionTensors(
-                  tensors.gate(), coefficient, config.hiddenSize(), config.numExperts()));
+      Projection projection = new Projection(tensors.projection());
+      Gate gate = new Gate(config, tensors.scoreCorrectionBias());
       if (config.useTutel()) {
         log.info(
             "layer {}: use_tutel asks for sparse dispatch, which is what Guildhall always does",
@@ -71,7 +61,7 @@ final class LayerSwitch implements LiveRepository.Host<ServedLayer>, AutoCloseab
                   tensors.close();
                 });
           });
-      return new ServedLayer(version, layer.proto(), config, projection, new Gate(config), uses);
+      return new ServedLayer(version, layer.proto(), config, projection, gate, uses);
     } catch (RuntimeException | Error e) {
       tensors.close();
       throw e;

@@ -1,6 +1,5 @@
 package dev.guildhall.cli.bench;
 
-import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerRepository;
@@ -14,7 +13,6 @@ import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.DType;
 import io.netty.buffer.ByteBuf;
-import java.util.Optional;
 import java.util.SortedMap;
 import java.util.SplittableRandom;
 import java.util.TreeMap;
@@ -74,13 +72,10 @@ record BenchedLayer(LayerRepository repository, Layer layer) {
   private SortedMap<Integer, Integer> rowCounts(ByteBuf hiddenStates, int tokens) {
     SortedMap<Integer, Integer> rowCounts = new TreeMap<>();
     try (LayerWeights weights = LayerWeights.open(layer);
-        Projection projection =
-            new Projection(
-                new ProjectionTensors(
-                    weights.gate(), Optional.empty(), hiddenSize(), layer.config().numExperts()))) {
+        Projection projection = new Projection(weights.projection())) {
       float[] logits = projection.gate(Buffers.segment(hiddenStates), tokens);
       Routing routing =
-          new Gate(layer.config())
+          new Gate(layer.config(), weights.scoreCorrectionBias())
               .route(logits, tokens, false, UsedTokens.ALL, new SeededNoise(SEED));
       for (int expert : routing.expert()) {
         if (expert != Routing.NO_EXPERT) {
@@ -88,8 +83,8 @@ record BenchedLayer(LayerRepository repository, Layer layer) {
         }
       }
     }
-    if (layer.config().useResidual()) {
-      rowCounts.put(layer.config().residualExpert(), tokens);
+    if (layer.config().hasDenseExpert()) {
+      rowCounts.put(layer.config().denseExpert(), tokens);
     }
     return rowCounts;
   }

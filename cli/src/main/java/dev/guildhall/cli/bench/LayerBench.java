@@ -234,7 +234,7 @@ final class LayerBench implements Callable<Integer> {
 
   /** Payload there and back: client to router, and router to the experts. */
   private int bytesPerToken(LayerConfig config) {
-    int rows = config.k() + (config.useResidual() ? 1 : 0);
+    int rows = config.k() + (config.hasDenseExpert() ? 1 : 0);
     return 2 * config.hiddenSize() * (dtype.dtype().bytes() + rows * wireDtype.dtype().bytes());
   }
 

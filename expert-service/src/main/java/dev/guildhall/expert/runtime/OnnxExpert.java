@@ -1,9 +1,11 @@
 package dev.guildhall.expert.runtime;
 
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.onnx.MlpTensors;
 import dev.guildhall.onnx.OnnxGraph;
 import dev.guildhall.onnx.OnnxSession;
+import dev.guildhall.repository.ExpertWeights;
+import dev.guildhall.repository.Precision;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 
@@ -16,13 +18,18 @@ public final class OnnxExpert implements ExpertRuntime {
   }
 
   /**
-   * Hosts an mlp. The weights' memory must stay valid until this is closed.
+   * Hosts an expert of a known architecture. The weights' memory must stay valid until this is
+   * closed.
    *
-   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT if a tensor has the wrong size,
-   *     UNAVAILABLE if the device is not there
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT if a tensor is too large or the
+   *     device does not compute in this precision, UNAVAILABLE if the device is not there
    */
-  public static OnnxExpert mlp(MlpTensors weights, Device device) {
-    return new OnnxExpert(OnnxSession.open(OnnxGraph.mlp(weights), device));
+  public static OnnxExpert of(ExpertWeights weights, Precision precision, Device device) {
+    if (precision == Precision.FP16 && !(device instanceof Device.Cuda)) {
+      throw GuildhallException.invalidArgument(
+          "precision is fp16; allowed on device %s are fp32, int8 and int4".formatted(device));
+    }
+    return new OnnxExpert(OnnxSession.open(OnnxGraph.expert(weights, precision), device));
   }
 
   /**

@@ -6,8 +6,9 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.expert.runtime.OnnxExpert;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.onnx.MlpReference;
+import dev.guildhall.onnx.ExpertReference;
 import dev.guildhall.repository.Activation;
+import dev.guildhall.repository.Precision;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -111,11 +112,13 @@ class BatchingStressTest {
     SplittableRandom random = new SplittableRandom(seed);
     try (Arena arena = Arena.ofShared();
         OnnxExpert expert =
-            OnnxExpert.mlp(
-                MlpReference.random(arena, hidden, 64, Activation.GELU, true, seed), Device.CPU);
+            OnnxExpert.of(
+                ExpertReference.mlp(arena, hidden, 64, Activation.GELU, true, seed),
+                Precision.FP32,
+                Device.CPU);
         ComputePool pool = ComputePool.builder().workers(2).blockRows(1, 24).start()) {
       ExpertQueue queue = pool.host(new ExpertKey("moe", 0), expert);
-      MemorySegment in = MlpReference.floats(arena, (long) rows * hidden, 2, random);
+      MemorySegment in = ExpertReference.floats(arena, (long) rows * hidden, 2, random);
       MemorySegment expected = arena.allocate(in.byteSize(), 4);
       MemorySegment out = arena.allocate(in.byteSize(), 4);
       expert.run(in, rows, expected);

@@ -6,9 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.onnx.MlpReference;
-import dev.guildhall.onnx.MlpTensors;
+import dev.guildhall.onnx.ExpertReference;
 import dev.guildhall.repository.Activation;
+import dev.guildhall.repository.ExpertWeights;
+import dev.guildhall.repository.Precision;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
@@ -20,17 +21,30 @@ class OnnxExpertTest {
   @Test
   void computesAnMlp() {
     try (Arena arena = Arena.ofConfined()) {
-      MlpTensors weights = MlpReference.random(arena, 16, 40, Activation.SILU, true, 1);
-      MemorySegment in = MlpReference.floats(arena, 5 * 16, 2, new SplittableRandom(2));
+      ExpertWeights weights = ExpertReference.mlp(arena, 16, 40, Activation.SILU, true, 1);
+      MemorySegment in = ExpertReference.floats(arena, 5 * 16, 2, new SplittableRandom(2));
       MemorySegment out = arena.allocate(in.byteSize(), 4);
-      try (ExpertRuntime expert = OnnxExpert.mlp(weights, Device.CPU)) {
+      try (ExpertRuntime expert = OnnxExpert.of(weights, Precision.FP32, Device.CPU)) {
         assertEquals(16, expert.hiddenSize());
         expert.run(in, 5, out);
       }
-      double[] expected = MlpReference.mlp(weights, in, 5);
+      double[] expected = ExpertReference.compute(weights, in, 5);
       for (int i = 0; i < expected.length; i++) {
-        assertEquals(expected[i], MlpReference.get(out, i), 1e-5);
+        assertEquals(expected[i], ExpertReference.get(out, i), 1e-5);
       }
+    }
+  }
+
+  @Test
+  void computesInHalvesOnGpusOnly() {
+    try (Arena arena = Arena.ofConfined()) {
+      ExpertWeights weights = ExpertReference.mlp(arena, 16, 40, Activation.SILU, true, 1);
+      var e =
+          assertThrows(
+              GuildhallException.class,
+              () -> OnnxExpert.of(weights, Precision.FP16, Device.CPU).close());
+      assertEquals(
+          "precision is fp16; allowed on device cpu are fp32, int8 and int4", e.getMessage());
     }
   }
 

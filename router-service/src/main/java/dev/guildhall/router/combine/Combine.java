@@ -8,9 +8,9 @@ import java.util.Arrays;
 
 /**
  * Sums what the experts computed into a layer's output: {@code out[t] = sum over choices of weight
- * * row}, and with a residual MLP {@code out * c0 + mlp * c1} where {@code c = softmax(coefficient
- * logits)} (DeepSpeed's combine einsum, and the end of {@code MoE.forward}). The order of a sum is
- * that of the choices, so that the result does not depend on which batch came first. Immutable.
+ * * row}, and with a dense expert {@code out * experts + dense * weight} (DeepSpeed's combine
+ * einsum, and the end of {@code MoE.forward}). The order of a sum is that of the choices, so that
+ * the result does not depend on which batch came first. Immutable.
  *
  * <p>The loops read and write the segments directly. The compiler cannot prove that these do not
  * overlap and leaves the loops scalar, yet they keep up with memory; copies through arrays, which
@@ -19,7 +19,7 @@ import java.util.Arrays;
 public final class Combine {
   private final DispatchPlan plan;
   private final int hiddenSize;
-  // [terms, tokens] row-major: the choices and then the residual, coefficients multiplied in.
+  // [terms, tokens] row-major: the choices and then the dense expert, its mix multiplied in.
   private final int[] rowOfTerm;
   private final float[] weightOfTerm;
 
@@ -31,7 +31,7 @@ public final class Combine {
   }
 
   /**
-   * The combine of a layer without a residual MLP.
+   * The combine of a layer without a dense expert.
    *
    * @param weights [k, tokens] the routing's; not copied
    */
@@ -41,29 +41,25 @@ public final class Combine {
   }
 
   /**
-   * The combine of a layer with a residual MLP, whose rows the plan has.
+   * The combine of a layer with a dense expert, whose rows the plan has.
    *
    * @param weights [k, tokens] the routing's
-   * @param coefficientLogits [tokens, 2] row-major
    */
-  public static Combine withResidual(
-      DispatchPlan plan, float[] weights, float[] coefficientLogits, int hiddenSize) {
+  public static Combine withDense(
+      DispatchPlan plan, float[] weights, DenseMix mix, int hiddenSize) {
     int tokens = plan.tokens();
     checkLength("weights", weights.length, plan.rowOfRoute().length);
-    checkLength("rowOfResidual", plan.rowOfResidual().length, tokens);
-    checkLength("coefficientLogits", coefficientLogits.length, 2 * tokens);
+    checkLength("rowOfDense", plan.rowOfDense().length, tokens);
+    checkLength("mix", mix.tokens(), tokens);
     int routes = weights.length;
     int[] rowOfTerm = Arrays.copyOf(plan.rowOfRoute(), routes + tokens);
-    System.arraycopy(plan.rowOfResidual(), 0, rowOfTerm, routes, tokens);
+    System.arraycopy(plan.rowOfDense(), 0, rowOfTerm, routes, tokens);
     float[] weightOfTerm = Arrays.copyOf(weights, routes + tokens);
     for (int t = 0; t < tokens; t++) {
-      // A softmax of two is a sigmoid of the difference; of each sign, so that neither cancels.
-      double difference = (double) coefficientLogits[2 * t + 1] - coefficientLogits[2 * t];
-      float experts = (float) (1 / (1 + Math.exp(difference)));
       for (int term = t; term < routes; term += tokens) {
-        weightOfTerm[term] *= experts;
+        weightOfTerm[term] *= mix.experts()[t];
       }
-      weightOfTerm[routes + t] = (float) (1 / (1 + Math.exp(-difference)));
+      weightOfTerm[routes + t] = mix.dense()[t];
     }
     return new Combine(plan, hiddenSize, rowOfTerm, weightOfTerm);
   }
@@ -96,7 +92,7 @@ public final class Combine {
       scaled(a, offset(first), weightOfTerm[first], output, to);
       return;
     }
-    // Two terms in one pass: layers with k = 2, or k = 1 and a residual, are the usual ones.
+    // Two terms in one pass: layers with k = 2, or k = 1 and a dense expert, are the usual ones.
     MemorySegment b = blocks[batchOf(second)];
     scaledPair(
         a, offset(first), weightOfTerm[first], b, offset(second), weightOfTerm[second], output, to);

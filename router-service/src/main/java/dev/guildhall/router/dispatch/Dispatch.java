@@ -17,21 +17,21 @@ public final class Dispatch {
    * Plans the batches of one request: one a host, or as many as {@code maxRowsPerBatch} makes
    * necessary.
    *
-   * @param residual whether all tokens go to the residual MLP too, as expert E
+   * @param dense whether all tokens go to the dense expert too, as expert E
    * @param maxRowsPerBatch from 1
    */
   public static DispatchPlan plan(
-      Routing routing, boolean residual, int maxRowsPerBatch, HostChoice hosts) {
+      Routing routing, boolean dense, int maxRowsPerBatch, HostChoice hosts) {
     if (maxRowsPerBatch < 1) {
       throw new IllegalArgumentException(
           "maxRowsPerBatch is " + maxRowsPerBatch + "; allowed is from 1");
     }
-    RowGroups groups = RowGroups.of(routing, residual);
+    RowGroups groups = RowGroups.of(routing, dense);
     BatchPacker packer = new BatchPacker(maxRowsPerBatch);
     for (int expert = 0; expert < groups.groups(); expert++) {
       cut(expert, groups, maxRowsPerBatch, hosts, packer);
     }
-    return number(routing, residual, groups, packer.batches());
+    return number(routing, dense, groups, packer.batches());
   }
 
   /** Cuts an expert's rows into pieces of equal size, rather than full ones and a small rest. */
@@ -49,9 +49,9 @@ public final class Dispatch {
   }
 
   private static DispatchPlan number(
-      Routing routing, boolean residual, RowGroups groups, List<BatchPacker.Open> packed) {
+      Routing routing, boolean dense, RowGroups groups, List<BatchPacker.Open> packed) {
     int tokens = routing.tokens();
-    int[] rowOfTerm = new int[(routing.k() + (residual ? 1 : 0)) * tokens];
+    int[] rowOfTerm = new int[(routing.k() + (dense ? 1 : 0)) * tokens];
     Arrays.fill(rowOfTerm, DispatchPlan.NO_ROW);
     int[] tokenOfRow = new int[groups.termOfRow().length];
     List<Batch> batches = new ArrayList<>(packed.size());

@@ -11,15 +11,10 @@ import java.util.List;
  * @param batches their rows are numbered through, without gaps
  * @param tokenOfRow [rows] the token whose hidden state is the row
  * @param rowOfRoute [k, tokens] row-major: the row that computes choice j of token t
- * @param rowOfResidual [tokens] the row that computes the residual MLP; [0] without one
+ * @param rowOfDense [tokens] the row that the dense expert computes; [0] without one
  */
 public record DispatchPlan(
-    int tokens,
-    int k,
-    List<Batch> batches,
-    int[] tokenOfRow,
-    int[] rowOfRoute,
-    int[] rowOfResidual) {
+    int tokens, int k, List<Batch> batches, int[] tokenOfRow, int[] rowOfRoute, int[] rowOfDense) {
 
   /** In {@link #rowOfRoute}: the choice has no route. */
   public static final int NO_ROW = -1;
@@ -46,7 +41,7 @@ public record DispatchPlan(
         rowOfRoute[route] = NO_ROW;
       }
     }
-    return new DispatchPlan(tokens, k, batches, tokenOfRow, rowOfRoute, rowOfResidual);
+    return new DispatchPlan(tokens, k, batches, tokenOfRow, rowOfRoute, rowOfDense);
   }
 
   /** Index of the batch that holds a row. */

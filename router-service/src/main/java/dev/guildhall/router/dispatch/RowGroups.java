@@ -4,16 +4,16 @@ import dev.guildhall.router.gate.Routing;
 
 /**
  * The rows of a request grouped by expert, in token order inside a group. A row is named by its
- * term: j * tokens + t for choice j of token t, and k * tokens + t for its residual.
+ * term: j * tokens + t for choice j of token t, and k * tokens + t for the dense expert.
  *
- * @param start [groups + 1] where a group's rows start; the last group is the residual MLP's, if
+ * @param start [groups + 1] where a group's rows start; the last group is the dense expert's, if
  *     there is one
  * @param termOfRow [rows]
  */
 record RowGroups(int[] start, int[] termOfRow) {
 
-  static RowGroups of(Routing routing, boolean residual) {
-    int groups = routing.experts() + (residual ? 1 : 0);
+  static RowGroups of(Routing routing, boolean dense) {
+    int groups = routing.experts() + (dense ? 1 : 0);
     int[] expert = routing.expert();
     int[] start = new int[groups + 1];
     for (int e : expert) {
@@ -21,7 +21,7 @@ record RowGroups(int[] start, int[] termOfRow) {
         start[e + 1]++;
       }
     }
-    if (residual) {
+    if (dense) {
       start[groups] = routing.tokens();
     }
     for (int g = 0; g < groups; g++) {
@@ -36,7 +36,7 @@ record RowGroups(int[] start, int[] termOfRow) {
         }
       }
     }
-    for (int t = 0; residual && t < routing.tokens(); t++) {
+    for (int t = 0; dense && t < routing.tokens(); t++) {
       termOfRow[start[groups - 1] + t] = expert.length + t;
     }
     return new RowGroups(start, termOfRow);

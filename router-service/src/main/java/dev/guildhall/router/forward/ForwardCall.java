@@ -7,6 +7,7 @@ import dev.guildhall.error.GuildhallException;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.combine.Combine;
+import dev.guildhall.router.combine.DenseMix;
 import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.Dispatch;
 import dev.guildhall.router.dispatch.DispatchPlan;
@@ -153,7 +154,10 @@ final class ForwardCall implements BatchCall.Owner {
     Routing routing = hosted(chosen);
     DispatchPlan plan =
         Dispatch.plan(
-            routing, config.useResidual(), settings.maxRows(config.hiddenSize()), picker::choose);
+            routing,
+            config.hasDenseExpert(),
+            settings.maxRows(config.hiddenSize()),
+            picker::choose);
     return new Routed(logits, chosen, routing, plan, System.nanoTime());
   }
 
@@ -180,7 +184,7 @@ final class ForwardCall implements BatchCall.Owner {
     try {
       MemorySegment gateInput = Buffers.segment(jittered);
       Jitter.apply(hiddenStates, job.tokens(), layer.config().hiddenSize(), job.noise(), gateInput);
-      return new Logits(layer.projection().gate(gateInput, job.tokens()), logits.coefficient());
+      return new Logits(layer.projection().gate(gateInput, job.tokens()), logits.mix());
     } finally {
       jittered.release();
     }
@@ -201,7 +205,7 @@ final class ForwardCall implements BatchCall.Owner {
 
   @Override
   public void lost(int batchIndex, Throwable failure) {
-    if (job.missingExperts() == MissingExperts.FAIL || hasResidual(batchIndex)) {
+    if (job.missingExperts() == MissingExperts.FAIL || hasDenseRows(batchIndex)) {
       failed(failure);
       return;
     }
@@ -211,14 +215,14 @@ final class ForwardCall implements BatchCall.Owner {
     batchDone();
   }
 
-  private boolean hasResidual(int batchIndex) {
+  private boolean hasDenseRows(int batchIndex) {
     Routed routed;
     synchronized (lock) {
       routed = requireNonNull(this.routed);
     }
-    int residual = job.layer().config().residualExpert();
+    int dense = job.layer().config().denseExpert();
     return Arrays.stream(routed.plan().batches().get(batchIndex).experts())
-        .anyMatch(expert -> expert == residual);
+        .anyMatch(expert -> expert == dense);
   }
 
   private void batchDone() {
@@ -283,11 +287,11 @@ final class ForwardCall implements BatchCall.Owner {
   private ByteBuf sum(Routed routed) {
     LayerConfig config = job.layer().config();
     Combine combine =
-        config.useResidual()
-            ? Combine.withResidual(
+        config.hasDenseExpert()
+            ? Combine.withDense(
                 routed.plan(),
                 routed.routing().weight(),
-                routed.logits().coefficient(),
+                mix(config, routed.logits()),
                 config.hiddenSize())
             : Combine.of(routed.plan(), routed.routing().weight(), config.hiddenSize());
     MemorySegment[] segments =
@@ -303,6 +307,15 @@ final class ForwardCall implements BatchCall.Owner {
       output.release();
       throw e;
     }
+  }
+
+  private DenseMix mix(LayerConfig config, Logits logits) {
+    if (config.useResidual()) {
+      return DenseMix.residual(logits.mix());
+    }
+    return config.weights().sharedExpertGate().isPresent()
+        ? DenseMix.gated(logits.mix())
+        : DenseMix.sum(job.tokens());
   }
 
   /** Ends the call with a failure, unless it has ended already. */

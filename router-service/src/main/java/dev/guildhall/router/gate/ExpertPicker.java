@@ -2,6 +2,7 @@ package dev.guildhall.router.gate;
 
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.NoisyGatePolicy;
+import dev.guildhall.repository.Scoring;
 
 /** Chooses the k experts of one token, best first; among equals the lower index. */
 interface ExpertPicker {
@@ -10,13 +11,20 @@ interface ExpertPicker {
    * Picks for one token.
    *
    * @param logits [tokens, E] of the request
-   * @param gates [E] softmax of this token's logits
+   * @param gates [E] scores of this token; read only
    * @param picked [k] receives the experts
    */
   void pick(int token, float[] logits, double[] gates, NoiseSource noise, int[] picked);
 
   /** The picker that a layer's configuration asks for. */
-  static ExpertPicker of(LayerConfig config, boolean training) {
+  static ExpertPicker of(LayerConfig config, float[] correctionBias, boolean training) {
+    Scoring scoring = config.scoring();
+    if (correctionBias.length > 0 || scoring.groups().isPresent()) {
+      return new AdjustedPicker(correctionBias, scoring.groups());
+    }
+    if (scoring.function() != Scoring.ScoreFunction.SOFTMAX) {
+      return ExpertPicker::best;
+    }
     return switch (config.k()) {
       case 1 ->
           training && config.noisyGatePolicy() == NoisyGatePolicy.RSAMPLE
@@ -64,19 +72,24 @@ interface ExpertPicker {
     picked[1] = largestSampled(token, logits, gates.length, noise, picked[0]);
   }
 
-  /** DeepSpeed's topkgating: the k largest of the softmax, by insertion since k is small. */
+  /** DeepSpeed's topkgating: the k largest, by insertion since k is small. */
   private static void best(
       int token, float[] logits, double[] gates, NoiseSource noise, int[] picked) {
+    largest(gates, picked);
+  }
+
+  /** The indices of the {@code picked.length} largest values, largest first. */
+  static void largest(double[] values, int[] picked) {
     int filled = 0;
-    for (int e = 0; e < gates.length; e++) {
-      if (filled == picked.length && !(gates[e] > gates[picked[filled - 1]])) {
+    for (int i = 0; i < values.length; i++) {
+      if (filled == picked.length && !(values[i] > values[picked[filled - 1]])) {
         continue;
       }
       int place = filled < picked.length ? filled++ : filled - 1;
-      for (; place > 0 && gates[e] > gates[picked[place - 1]]; place--) {
+      for (; place > 0 && values[i] > values[picked[place - 1]]; place--) {
         picked[place] = picked[place - 1];
       }
-      picked[place] = e;
+      picked[place] = i;
     }
   }
 

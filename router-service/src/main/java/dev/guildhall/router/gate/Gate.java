@@ -1,11 +1,13 @@
 package dev.guildhall.router.gate;
 
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.Scoring;
 import java.util.Arrays;
 
 /**
- * The gate of a layer after its projection: logits to routes, by the rules of DeepSpeed's
- * top1gating, top2gating and topkgating (deepspeed/moe/sharded_moe.py). A pure function of its
+ * The gate of a layer after its projection: logits to scores, scores to choices, choices to routes
+ * with weights, by the rules of DeepSpeed's top1gating, top2gating and topkgating
+ * (deepspeed/moe/sharded_moe.py), with what {@link Scoring} changes of them. A pure function of its
  * arguments; immutable, so that any thread may call it.
  *
  * <p>It differs from DeepSpeed where that depends on chance or on an assertion: used_token counts
@@ -17,22 +19,28 @@ public final class Gate {
 
   private final int experts;
   private final int k;
+  private final Scoring scoring;
   private final SlotRule slotRule;
   private final Mode training;
   private final Mode eval;
 
-  public Gate(LayerConfig config) {
+  /**
+   * @param correctionBias [E] added to the scores when experts are chosen; [0] for none
+   */
+  public Gate(LayerConfig config, float[] correctionBias) {
     experts = config.numExperts();
     k = config.k();
+    scoring = config.scoring();
     slotRule = SlotRule.of(config);
-    training = Mode.of(config, true);
-    eval = Mode.of(config, false);
+    training = Mode.of(config, correctionBias, true);
+    eval = Mode.of(config, correctionBias, false);
   }
 
   /** What training mode changes. */
   private record Mode(ExpertPicker picker, Capacity capacity) {
-    static Mode of(LayerConfig config, boolean training) {
-      return new Mode(ExpertPicker.of(config, training), Capacity.of(config, training));
+    static Mode of(LayerConfig config, float[] correctionBias, boolean training) {
+      return new Mode(
+          ExpertPicker.of(config, correctionBias, training), Capacity.of(config, training));
     }
   }
 
@@ -51,7 +59,7 @@ public final class Gate {
     }
     usedTokens.checkTokens(tokens);
     Mode mode = training ? this.training : eval;
-    GateSums sums = new GateSums(experts);
+    GateSums sums = new GateSums(scoring.function(), experts);
     Choices choices = choose(mode.picker(), sums, logits, tokens, usedTokens, noise);
     long[] expCounts = choices.countPerExpert(k);
     float lAux = loss(sums, choices, expCounts);
@@ -102,7 +110,7 @@ public final class Gate {
         : sums.loadBalancingLoss(expCounts, k, choices.tokens());
   }
 
-  /** Makes the gate values combine weights, in place: normalised over the kept for k from 2. */
+  /** Makes the gate values combine weights, in place. */
   private float[] weights(Choices choices) {
     float[] weight = choices.gate();
     int tokens = choices.tokens();
@@ -111,7 +119,13 @@ public final class Gate {
         weight[i] = 0;
       }
     }
-    normalise(weight, tokens);
+    if (scoring.normTopK()) {
+      normalise(weight, tokens);
+    } else if (scoring.scale() != 1) {
+      for (int i = 0; i < weight.length; i++) {
+        weight[i] *= (float) scoring.scale();
+      }
+    }
     return weight;
   }
 
@@ -134,7 +148,9 @@ public final class Gate {
         dropped++;
       }
     }
-    normalise(weight, routing.tokens());
+    if (scoring.normTopK()) {
+      normalise(weight, routing.tokens());
+    }
     return new Routing(
         routing.tokens(),
         experts,
@@ -148,15 +164,17 @@ public final class Gate {
         dropped);
   }
 
+  /** So that the weights of a token's routes, those that were kept, sum up to the scale. */
   private void normalise(float[] weight, int tokens) {
-    for (int t = 0; k > 1 && t < tokens; t++) {
+    float scale = (float) scoring.scale();
+    for (int t = 0; t < tokens; t++) {
       float sum = 0;
       for (int i = t; i < weight.length; i += tokens) {
         sum += weight[i];
       }
       float divisor = Math.max(sum, EPSILON);
       for (int i = t; i < weight.length; i += tokens) {
-        weight[i] /= divisor;
+        weight[i] = weight[i] / divisor * scale;
       }
     }
   }

@@ -1,24 +1,52 @@
 package dev.guildhall.router.gate;
 
+import dev.guildhall.repository.Scoring.ScoreFunction;
+
 /**
- * Softmax of one token's logits after another, and the running sum that the load-balancing loss
- * needs, so that the whole [tokens, E] softmax is never stored. Confined to one call.
+ * Scores of one token's logits after another, and the running sum that the load-balancing loss
+ * needs, so that all the [tokens, E] scores are never stored. Confined to one call.
  */
 final class GateSums {
   /** Below it e^x is 0 beside the 1 of the largest logit. */
   private static final float LEAST_EXPONENT = -87;
 
+  private final ScoreFunction function;
   private final double[] gates;
   private final double[] sums;
 
-  GateSums(int experts) {
+  GateSums(ScoreFunction function, int experts) {
+    this.function = function;
     gates = new double[experts];
     sums = new double[experts];
   }
 
-  /** The softmax of token {@code token}, [E]; overwritten by the next call. */
+  /** The scores of token {@code token}, [E]; overwritten by the next call. */
   double[] next(float[] logits, int token) {
     int offset = token * gates.length;
+    switch (function) {
+      case SOFTMAX -> {
+        exponentials(logits, offset);
+        double sum = sum();
+        for (int e = 0; e < gates.length; e++) {
+          gates[e] /= sum;
+          sums[e] += gates[e];
+        }
+      }
+      case SIGMOID -> {
+        for (int e = 0; e < gates.length; e++) {
+          gates[e] = 1 / (1 + Math.exp(-logits[offset + e]));
+        }
+        // The loss is of shares that sum up to 1 (DeepSeek-V3, equation 19).
+        double sum = sum();
+        for (int e = 0; e < gates.length && sum > 0; e++) {
+          sums[e] += gates[e] / sum;
+        }
+      }
+    }
+    return gates;
+  }
+
+  private void exponentials(float[] logits, int offset) {
     float max = Float.NEGATIVE_INFINITY;
     for (int e = 0; e < gates.length; e++) {
       max = Math.max(max, logits[offset + e]);
@@ -27,15 +55,14 @@ final class GateSums {
       gates[e] = Math.max(logits[offset + e] - max, LEAST_EXPONENT);
     }
     exponential(gates);
+  }
+
+  private double sum() {
     double sum = 0;
     for (double gate : gates) {
       sum += gate;
     }
-    for (int e = 0; e < gates.length; e++) {
-      gates[e] /= sum;
-      sums[e] += gates[e];
-    }
-    return gates;
+    return sum;
   }
 
   /**

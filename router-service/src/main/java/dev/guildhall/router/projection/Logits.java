@@ -4,6 +4,7 @@ package dev.guildhall.router.projection;
  * What a layer's projection gives for one request.
  *
  * @param gate [tokens, E] row-major fp32
- * @param coefficient [tokens, 2] row-major fp32; [0] without a residual MLP
+ * @param mix of the dense expert, row-major fp32: [tokens, 2] of a residual MLP, [tokens, 1] of a
+ *     shared expert's gate; [0] without them
  */
-public record Logits(float[] gate, float[] coefficient) {}
+public record Logits(float[] gate, float[] mix) {}

@@ -5,52 +5,50 @@ import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.onnx.OnnxGraph;
 import dev.guildhall.onnx.OnnxSession;
-import dev.guildhall.onnx.ProjectionTensors;
+import dev.guildhall.repository.ProjectionWeights;
 import dev.guildhall.rpc.Buffers;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
 
 /**
  * The matrix product of a layer's router: hidden states by the gate's weight, in fp32 as
- * DeepSpeed's TopKGate has it, and by the residual coefficient's weight where the layer has one.
+ * DeepSpeed's TopKGate has it, and by the weight that mixes a dense expert in where there is one.
  *
  * <p>Any number of threads may use it at once; the product is computed on the calling thread.
  */
 public final class Projection implements AutoCloseable {
-  private static final int COEFFICIENTS = 2;
-
   private final OnnxSession session;
   private final int experts;
-  private final boolean residual;
+  private final boolean mixes;
 
   /**
    * Makes the session.
    *
-   * @param tensors their memory must stay valid until this is closed
+   * @param weights their memory must stay valid until this is closed
    */
-  public Projection(ProjectionTensors tensors) {
-    session = OnnxSession.open(OnnxGraph.projection(tensors), Device.CPU);
-    experts = tensors.numExperts();
-    residual = tensors.coefficient().isPresent();
+  public Projection(ProjectionWeights weights) {
+    session = OnnxSession.open(OnnxGraph.projection(weights), Device.CPU);
+    experts = weights.gate().outSize();
+    mixes = weights.mix().isPresent();
   }
 
   /**
-   * Logits of the gate and of the coefficient.
+   * Logits of the gate and of what mixes the dense expert in.
    *
    * @param hiddenStates [tokens, H] fp32, native memory
    */
   public Logits project(MemorySegment hiddenStates, int tokens) {
-    if (!residual) {
+    if (!mixes) {
       return new Logits(gate(hiddenStates, tokens), new float[0]);
     }
     ByteBuf gate = floats(tokens, experts);
-    ByteBuf coefficient = floats(tokens, COEFFICIENTS);
+    ByteBuf mix = floats(tokens, session.outputWidth(1));
     try {
-      session.run(hiddenStates, tokens, Buffers.segment(gate), Buffers.segment(coefficient));
-      return new Logits(toArray(gate), toArray(coefficient));
+      session.run(hiddenStates, tokens, Buffers.segment(gate), Buffers.segment(mix));
+      return new Logits(toArray(gate), toArray(mix));
     } finally {
       gate.release();
-      coefficient.release();
+      mix.release();
     }
   }
 

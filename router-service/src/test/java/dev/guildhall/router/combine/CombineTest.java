@@ -78,12 +78,13 @@ class CombineTest {
       }
       double c0 = Math.exp(coefficientLogits[2 * token]);
       double c1 = Math.exp(coefficientLogits[2 * token + 1]);
-      return (sum * c0 + rows[plan.rowOfResidual()[token]][dim] * c1) / (c0 + c1);
+      return (sum * c0 + rows[plan.rowOfDense()[token]][dim] * c1) / (c0 + c1);
     }
 
     Combine combine(boolean residual) {
       return residual
-          ? Combine.withResidual(plan, routing.weight(), coefficientLogits, HIDDEN_SIZE)
+          ? Combine.withDense(
+              plan, routing.weight(), DenseMix.residual(coefficientLogits), HIDDEN_SIZE)
           : Combine.of(plan, routing.weight(), HIDDEN_SIZE);
     }
   }
@@ -139,7 +140,7 @@ class CombineTest {
     float[] output = new float[1];
     MemorySegment[] blocks = {MemorySegment.ofArray(new float[] {3, 5})};
 
-    Combine.withResidual(plan, one.weight(), new float[] {-1e30f, 1e30f}, 1)
+    Combine.withDense(plan, one.weight(), DenseMix.residual(new float[] {-1e30f, 1e30f}), 1)
         .sum(blocks, MemorySegment.ofArray(output));
 
     assertArrayEquals(new float[] {5}, output);
@@ -152,5 +153,15 @@ class CombineTest {
     MemorySegment output = MemorySegment.ofArray(new float[0]);
 
     assertThrows(IllegalArgumentException.class, () -> combine.sum(new MemorySegment[0], output));
+  }
+
+  @Test
+  void addsASharedExpertAsItIsOrBehindItsGate() {
+    DenseMix plain = DenseMix.sum(2);
+    assertArrayEquals(new float[] {1, 1}, plain.experts());
+    assertArrayEquals(new float[] {1, 1}, plain.dense());
+    DenseMix gated = DenseMix.gated(new float[] {0, 1});
+    assertArrayEquals(new float[] {1, 1}, gated.experts());
+    assertArrayEquals(new float[] {0.5f, (float) (1 / (1 + Math.exp(-1)))}, gated.dense(), 1e-7f);
   }
 }

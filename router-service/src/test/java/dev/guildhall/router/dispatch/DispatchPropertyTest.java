@@ -58,12 +58,12 @@ class DispatchPropertyTest {
         rows++;
       }
     }
-    for (int t = 0; t < plan.rowOfResidual().length; t++) {
-      assertEquals(t, plan.tokenOfRow()[plan.rowOfResidual()[t]]);
-      assertEquals(planned.routing().experts(), expertOfRow[plan.rowOfResidual()[t]]);
+    for (int t = 0; t < plan.rowOfDense().length; t++) {
+      assertEquals(t, plan.tokenOfRow()[plan.rowOfDense()[t]]);
+      assertEquals(planned.routing().experts(), expertOfRow[plan.rowOfDense()[t]]);
       rows++;
     }
-    assertEquals(planned.residual() ? tokens : 0, plan.rowOfResidual().length);
+    assertEquals(planned.residual() ? tokens : 0, plan.rowOfDense().length);
     assertEquals(rows, plan.rows());
   }
 

@@ -45,7 +45,7 @@ class DispatchTest {
     assertBatch(plan.batches().getFirst(), 0, new int[] {0, 2}, new int[] {1, 2}, 0);
     assertArrayEquals(new int[] {1, 0, 3}, plan.tokenOfRow());
     assertArrayEquals(new int[] {1, 0, NO_ROW, 2}, plan.rowOfRoute());
-    assertEquals(0, plan.rowOfResidual().length);
+    assertEquals(0, plan.rowOfDense().length);
   }
 
   @Test
@@ -62,7 +62,7 @@ class DispatchTest {
 
     assertBatch(plan.batches().getFirst(), 0, new int[] {1, 2}, new int[] {2, 3}, 0);
     assertArrayEquals(new int[] {0, 2, 0, 1, 2}, plan.tokenOfRow());
-    assertArrayEquals(new int[] {2, 3, 4}, plan.rowOfResidual());
+    assertArrayEquals(new int[] {2, 3, 4}, plan.rowOfDense());
   }
 
   @Test

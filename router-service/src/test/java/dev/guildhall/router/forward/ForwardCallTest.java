@@ -5,12 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.onnx.ProjectionTensors;
 import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
+import dev.guildhall.repository.Linear;
 import dev.guildhall.repository.MissingExperts;
+import dev.guildhall.repository.ProjectionWeights;
 import dev.guildhall.repository.Uses;
 import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.gate.Gate;
@@ -23,6 +24,7 @@ import dev.guildhall.router.replicas.Outliers;
 import dev.guildhall.router.replicas.RetryBudget;
 import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.Buffers;
+import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.DType;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
@@ -141,9 +143,15 @@ class ForwardCallTest {
         proto,
         config,
         new Projection(
-            new ProjectionTensors(
-                arena.allocate(2L * HIDDEN * Float.BYTES), Optional.empty(), HIDDEN, 2)),
-        new Gate(config),
+            new ProjectionWeights(
+                new Linear(
+                    new StoredTensor(
+                        DType.FP32,
+                        List.of(2L, (long) HIDDEN),
+                        arena.allocate(2L * HIDDEN * Float.BYTES)),
+                    Optional.empty()),
+                Optional.empty())),
+        new Gate(config, new float[0]),
         new Uses(() -> {}));
   }
 }

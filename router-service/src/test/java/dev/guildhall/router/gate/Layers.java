@@ -5,8 +5,12 @@ import dev.guildhall.repository.ExpertArchitecture;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.repository.NoisyGatePolicy;
+import dev.guildhall.repository.Precision;
+import dev.guildhall.repository.Scoring;
 import dev.guildhall.repository.WeightNames;
 import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** Builds layer configurations for tests; unless told, no noise, no sampling and min_capacity 0. */
 final class Layers {
@@ -21,6 +25,8 @@ final class Layers {
   private boolean dropTokens = true;
   private boolean useRts;
   private boolean top2SecondExpertSampling;
+  private @Nullable Scoring scoring;
+  private float[] correctionBias = {};
 
   private Layers(int experts, int k) {
     this.experts = experts;
@@ -76,6 +82,16 @@ final class Layers {
     return this;
   }
 
+  Layers scoring(Scoring value) {
+    scoring = value;
+    return this;
+  }
+
+  Layers correctionBias(float... value) {
+    correctionBias = value;
+    return this;
+  }
+
   LayerConfig build() {
     return new LayerConfig(
         hiddenSize,
@@ -93,11 +109,23 @@ final class Layers {
         false,
         top2SecondExpertSampling,
         new ExpertArchitecture.Mlp(Activation.RELU, "fc1", "fc2"),
-        new WeightNames(List.of("model.safetensors"), "gate", "coefficient", "experts", "mlp"),
-        MissingExperts.FAIL);
+        new WeightNames(
+            List.of("model.safetensors"),
+            "gate",
+            "coefficient",
+            "experts",
+            "mlp",
+            Optional.empty(),
+            Optional.empty(),
+            "shared_expert",
+            Optional.empty()),
+        MissingExperts.FAIL,
+        Precision.FP32,
+        scoring == null ? Scoring.deepSpeed(k) : scoring,
+        false);
   }
 
   Gate gate() {
-    return new Gate(build());
+    return new Gate(build(), correctionBias);
   }
 }
