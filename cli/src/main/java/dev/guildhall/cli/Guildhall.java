@@ -21,6 +21,7 @@ import picocli.CommandLine.Command;
       RouterCommand.class,
       ExpertCommand.class,
       InferCommand.class,
+      ImportCommand.class,
       LayersCommand.class,
       HealthCommand.class,
       BenchCommand.class
@@ -48,6 +49,7 @@ public final class Guildhall {
 
   static CommandLine commandLine() {
     return new CommandLine(new Guildhall())
+        .setCaseInsensitiveEnumValuesAllowed(true)
         .setDefaultValueProvider(new EnvironmentDefaults(System.getenv()))
         .setExecutionExceptionHandler((failure, command, parsed) -> {
           report(command.getErr(), failure);

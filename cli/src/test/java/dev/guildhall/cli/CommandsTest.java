@@ -9,11 +9,6 @@ import com.google.gson.JsonParser;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.safetensors.SafetensorsWriter;
 import dev.guildhall.safetensors.StoredTensor;
-import java.io.ByteArrayOutputStream;
-import java.io.PrintStream;
-import java.io.PrintWriter;
-import java.io.StringWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -26,26 +21,6 @@ import picocli.CommandLine;
 class CommandsTest {
   @TempDir private Path folder;
 
-  private record Run(int exitCode, String out, String err) {}
-
-  private static Run run(String... arguments) {
-    return run(Guildhall.commandLine(), arguments);
-  }
-
-  private static Run run(CommandLine command, String... arguments) {
-    StringWriter err = new StringWriter();
-    command.setErr(new PrintWriter(err, true));
-    PrintStream stdout = System.out;
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
-    try {
-      int exitCode = command.execute(arguments);
-      return new Run(exitCode, out.toString(StandardCharsets.UTF_8), err.toString());
-    } finally {
-      System.setOut(stdout);
-    }
-  }
-
   @Test
   void everyOptionHasAnEnvironmentVariable() {
     assertEquals("GUILDHALL_METRICS_PORT", EnvironmentDefaults.variable("--metrics-port"));
@@ -54,7 +29,7 @@ class CommandsTest {
             .setDefaultValueProvider(
                 new EnvironmentDefaults(
                     Map.of("GUILDHALL_REPOSITORY", Digits.REPOSITORY.toString())));
-    Run run = run(command, "layers");
+    Run run = Run.of(command, "layers");
     assertEquals(0, run.exitCode(), run.err());
     assertTrue(run.out().contains("digits"), run.out());
   }
@@ -65,7 +40,7 @@ class CommandsTest {
         Guildhall.commandLine()
             .setDefaultValueProvider(
                 new EnvironmentDefaults(Map.of("GUILDHALL_REPOSITORY", "no-such-folder")));
-    Run run = run(command, "layers", "--repository", Digits.REPOSITORY.toString());
+    Run run = Run.of(command, "layers", "--repository", Digits.REPOSITORY.toString());
     assertEquals(0, run.exitCode(), run.err());
   }
 
@@ -83,7 +58,7 @@ class CommandsTest {
                           Digits.REPOSITORY.toString())));
       String[] arguments =
           Stream.concat(Stream.of("layers"), Stream.of(flags)).toArray(String[]::new);
-      assertTrue(run(command, arguments).out().startsWith("{"), String.join(" ", arguments));
+      assertTrue(Run.of(command, arguments).out().startsWith("{"), String.join(" ", arguments));
     }
   }
 
@@ -96,7 +71,7 @@ class CommandsTest {
 
   @Test
   void layersPrintsATable() {
-    Run run = run("layers", "--repository", Digits.REPOSITORY.toString());
+    Run run = Run.of("layers", "--repository", Digits.REPOSITORY.toString());
     assertEquals(0, run.exitCode(), run.err());
     assertEquals(
         List.of("LAYER  HIDDEN_SIZE EXPERTS  K RESIDUAL", "digits         128       8  2      yes"),
@@ -105,7 +80,7 @@ class CommandsTest {
 
   @Test
   void layersPrintsJson() {
-    Run run = run("layers", "--repository", Digits.REPOSITORY.toString(), "--json");
+    Run run = Run.of("layers", "--repository", Digits.REPOSITORY.toString(), "--json");
     assertEquals(
         JsonParser.parseString(
             """
@@ -118,10 +93,10 @@ class CommandsTest {
   @Test
   void layersAsksARunningRouter() throws Exception {
     try (ServedSystem system = ServedSystem.start(Digits.repository())) {
-      Run table = run("layers", "--target", "localhost:" + system.port());
+      Run table = Run.of("layers", "--target", "localhost:" + system.port());
       assertEquals(
           "digits         128       8  2      yes yes", table.out().lines().toList().getLast());
-      Run json = run("layers", "--target", "localhost:" + system.port(), "--json");
+      Run json = Run.of("layers", "--target", "localhost:" + system.port(), "--json");
       assertTrue(
           JsonParser.parseString(json.out())
               .getAsJsonObject()
@@ -139,17 +114,17 @@ class CommandsTest {
     String target;
     try (ServedSystem system = ServedSystem.start(Digits.repository())) {
       target = "localhost:" + system.port();
-      Run serving = run("health", "--target", target);
+      Run serving = Run.of("health", "--target", target);
       assertEquals("SERVING", serving.out().strip());
       assertEquals(0, serving.exitCode());
     }
-    assertEquals(1, run("health", "--target", target).exitCode());
+    assertEquals(1, Run.of("health", "--target", target).exitCode());
   }
 
   @Test
   void layersNeedsExactlyOneSource() {
-    assertEquals(2, run("layers").exitCode());
-    assertEquals(2, run("layers", "--repository", ".", "--target", "localhost:1").exitCode());
+    assertEquals(2, Run.of("layers").exitCode());
+    assertEquals(2, Run.of("layers", "--repository", ".", "--target", "localhost:1").exitCode());
   }
 
   @Test
@@ -166,7 +141,7 @@ class CommandsTest {
     SafetensorsWriter.write(input, tensors, Map.of());
     try (ServedSystem system = ServedSystem.start(LayerRepository.open(folder.resolve("layers")))) {
       Run run =
-          run(
+          Run.of(
               "infer",
               "--target=localhost:" + system.port(),
               "--layer=small",
@@ -194,11 +169,11 @@ class CommandsTest {
     try (ServedSystem system = ServedSystem.start(Digits.repository())) {
       String target = "--target=localhost:" + system.port();
       String out = "--output=" + folder.resolve("output.safetensors");
-      Run wrongDtype = run("infer", target, "--layer=digits", "--input=" + input, out);
+      Run wrongDtype = Run.of("infer", target, "--layer=digits", "--input=" + input, out);
       assertFails(wrongDtype, "dtype is INT64; allowed is FP32, FP16 or BF16");
-      Run unknown = run("infer", target, "--layer=pear", "--input=" + Digits.HELD_OUT, out);
+      Run unknown = Run.of("infer", target, "--layer=pear", "--input=" + Digits.HELD_OUT, out);
       assertFails(unknown, "layer is \"pear\"; there are: digits");
-      Run noFile = run("infer", target, "--layer=digits", "--input=no-such-file", out);
+      Run noFile = Run.of("infer", target, "--layer=digits", "--input=no-such-file", out);
       assertFails(noFile, "no-such-file");
     }
   }

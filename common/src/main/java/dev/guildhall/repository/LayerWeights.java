@@ -12,7 +12,9 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
@@ -28,10 +30,18 @@ public final class LayerWeights implements AutoCloseable {
 
   private final Layer layer;
   private final List<SafetensorsFile> files;
+  private final Map<String, StoredTensor> tensors;
 
-  private LayerWeights(Layer layer, List<SafetensorsFile> files) {
+  private LayerWeights(
+      Layer layer, List<SafetensorsFile> files, Map<String, StoredTensor> tensors) {
     this.layer = layer;
     this.files = files;
+    this.tensors = tensors;
+  }
+
+  /** Of tensors that whoever has opened them closes. */
+  public static LayerWeights of(Layer layer, Map<String, StoredTensor> tensors) {
+    return new LayerWeights(layer, List.of(), tensors);
   }
 
   /**
@@ -41,10 +51,13 @@ public final class LayerWeights implements AutoCloseable {
    */
   public static LayerWeights open(Layer layer) {
     List<SafetensorsFile> files = new ArrayList<>();
-    LayerWeights weights = new LayerWeights(layer, files);
+    Map<String, StoredTensor> tensors = new HashMap<>();
+    LayerWeights weights = new LayerWeights(layer, files, tensors);
     try {
-      for (String file : layer.config().weights().files()) {
-        files.add(SafetensorsFile.open(layer.folder().resolve(file)));
+      for (String name : layer.config().weights().files()) {
+        SafetensorsFile file = SafetensorsFile.open(layer.folder().resolve(name));
+        files.add(file);
+        file.tensors().forEach(tensors::putIfAbsent);
       }
       return weights;
     } catch (RuntimeException e) {
@@ -199,22 +212,23 @@ public final class LayerWeights implements AutoCloseable {
   }
 
   private boolean has(String name) {
-    return files.stream().anyMatch(file -> file.tensors().containsKey(name));
+    return tensors.containsKey(name);
   }
 
   private StoredTensor find(String name) {
-    for (SafetensorsFile file : files) {
-      if (file.tensors().containsKey(name)) {
-        return file.tensor(name);
-      }
+    StoredTensor tensor = tensors.get(name);
+    if (tensor != null) {
+      return tensor;
     }
     if (files.size() == 1) {
       return files.getFirst().tensor(name); // Says what the file has instead.
     }
     throw new GuildhallException(
         ErrorCode.NOT_FOUND,
-        "layer %s: no tensor \"%s\" in %s"
-            .formatted(layer.name(), name, layer.config().weights().files()));
+        files.isEmpty()
+            ? "layer %s: there is no tensor \"%s\"".formatted(layer.name(), name)
+            : "layer %s: no tensor \"%s\" in %s"
+                .formatted(layer.name(), name, layer.config().weights().files()));
   }
 
   /** Gives up the memory of pages that were read; they are read again when they are touched. */

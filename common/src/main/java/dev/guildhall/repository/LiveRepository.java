@@ -124,7 +124,7 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
     LayerFolder files = LayerFolder.of(LayerRepository.folder(folder, name));
     tried.put(name, files);
     Layer layer = LayerRepository.layer(folder, files.path());
-    LayerVersion version = LayerVersion.of(name, files);
+    LayerVersion version = LayerVersion.of(layer, files);
     if (version.equals(served.get(name))) {
       return version;
     }

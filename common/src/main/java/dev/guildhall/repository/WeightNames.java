@@ -27,11 +27,43 @@ public record WeightNames(
     String sharedExpert,
     Optional<String> sharedExpertGate) {
 
+  private static final String EXPERT = "{expert}";
+
   public WeightNames {
     files = List.copyOf(files);
   }
 
   public String expertPrefix(int expertIndex) {
-    return expert.replace("{expert}", Integer.toString(expertIndex));
+    return expert.replace(EXPERT, Integer.toString(expertIndex));
+  }
+
+  /** Whether a tensor is the layer's, and not of something else in the same files. */
+  public boolean used(String tensor) {
+    return tensor.equals(gate)
+        || gateBias.filter(tensor::equals).isPresent()
+        || scoreCorrectionBias.filter(tensor::equals).isPresent()
+        || sharedExpertGate.filter(tensor::equals).isPresent()
+        || tensor.startsWith(coefficient + ".")
+        || ofExpert(tensor);
+  }
+
+  /** Whether a tensor is an expert's, or the dense one's. */
+  public boolean ofExpert(String tensor) {
+    return tensor.startsWith(residual + ".")
+        || tensor.startsWith(sharedExpert + ".")
+        || ofRoutedExpert(tensor);
+  }
+
+  private boolean ofRoutedExpert(String tensor) {
+    int number = expert.indexOf(EXPERT);
+    if (number < 0) {
+      return tensor.startsWith(expert + ".");
+    }
+    int from = number;
+    while (from < tensor.length() && Character.isDigit(tensor.charAt(from))) {
+      from++;
+    }
+    return from > number
+        && tensor.startsWith(expert.replace(EXPERT, tensor.substring(number, from)) + ".");
   }
 }

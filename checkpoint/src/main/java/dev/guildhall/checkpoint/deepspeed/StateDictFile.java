@@ -1,0 +1,108 @@
+package dev.guildhall.checkpoint.deepspeed;
+
+import dev.guildhall.checkpoint.Checkpoint;
+import dev.guildhall.checkpoint.MoeBlock;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.safetensors.SafetensorsFile;
+import dev.guildhall.safetensors.StoredTensor;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** A .safetensors file of a model with DeepSpeed MoE layers, under the names of its state_dict. */
+public final class StateDictFile implements Checkpoint {
+  private static final Pattern GATE =
+      Pattern.compile("(.*?)\\.?deepspeed_moe\\.gate\\.wg\\.weight");
+  private static final Pattern EXPERT =
+      Pattern.compile("deepspeed_moe\\.experts\\.deepspeed_experts\\.([0-9]{1,6})\\.(.+)");
+
+  private final SafetensorsFile file;
+  private final List<MoeBlock> blocks;
+  private final List<String> notes;
+
+  private StateDictFile(SafetensorsFile file, List<MoeBlock> blocks, List<String> notes) {
+    this.file = file;
+    this.blocks = List.copyOf(blocks);
+    this.notes = notes;
+  }
+
+  /**
+   * Opens a file.
+   *
+   * @throws GuildhallException NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong
+   */
+  @SuppressWarnings("MustBeClosedChecker") // Closed with what is returned.
+  public static StateDictFile open(Path path, DeepSpeedArguments arguments) {
+    DeepSpeedBlocks blocks = new DeepSpeedBlocks(arguments);
+    SafetensorsFile file = SafetensorsFile.open(path);
+    try {
+      List<MoeBlock> found = new ArrayList<>();
+      for (String tensor : file.tensors().keySet()) {
+        Matcher gate = GATE.matcher(tensor);
+        if (gate.matches()) {
+          found.add(blocks.block(layer(file, gate.group(1)), List.of(path)));
+        }
+      }
+      if (found.isEmpty()) {
+        throw GuildhallException.invalidArgument(
+            "%s has no MoE layer of DeepSpeed: no tensor is called ...deepspeed_moe.gate.wg.weight"
+                .formatted(path));
+      }
+      return new StateDictFile(file, found, arguments.notes());
+    } catch (RuntimeException e) {
+      file.close();
+      throw e;
+    }
+  }
+
+  private static DeepSpeedLayer layer(SafetensorsFile file, String module) {
+    String prefix = module.isEmpty() ? "" : module + ".";
+    Map<String, StoredTensor> dense = new LinkedHashMap<>();
+    Map<Integer, Map<String, StoredTensor>> experts = new TreeMap<>();
+    file.tensors()
+        .forEach((name, tensor) -> {
+          if (!name.startsWith(prefix)) {
+            return;
+          }
+          String within = name.substring(prefix.length());
+          Matcher expert = EXPERT.matcher(within);
+          if (expert.matches()) {
+            experts
+                .computeIfAbsent(Integer.valueOf(expert.group(1)), e -> new LinkedHashMap<>())
+                .put(expert.group(2), tensor);
+          } else {
+            dense.put(within, tensor);
+          }
+        });
+    for (int expert = 0; expert < experts.size(); expert++) {
+      if (!experts.containsKey(expert)) {
+        throw GuildhallException.invalidArgument(
+            "MoE layer \"%s\" has no expert %d, but others".formatted(module, expert));
+      }
+    }
+    if (experts.isEmpty()) {
+      throw GuildhallException.invalidArgument("MoE layer \"%s\" has no experts".formatted(module));
+    }
+    return new DeepSpeedLayer(module, dense, List.copyOf(experts.values()));
+  }
+
+  @Override
+  public List<MoeBlock> blocks() {
+    return blocks;
+  }
+
+  @Override
+  public List<String> notes() {
+    return notes;
+  }
+
+  @Override
+  public void close() {
+    file.close();
+  }
+}

@@ -1,0 +1,87 @@
+package dev.guildhall.checkpoint.huggingface;
+
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.function.Function;
+
+/** A model's config.json. What is not right in it is told with the field's name. */
+record ModelConfig(Path file, JsonObject json) {
+
+  static ModelConfig read(Path file) {
+    try {
+      return new ModelConfig(
+          file, JsonParser.parseString(Files.readString(file)).getAsJsonObject());
+    } catch (NoSuchFileException e) {
+      throw new GuildhallException(ErrorCode.NOT_FOUND, "there is no file " + file, e);
+    } catch (IOException | JsonParseException | IllegalStateException e) {
+      throw GuildhallException.invalidArgument("%s cannot be read: %s".formatted(file, e));
+    }
+  }
+
+  boolean has(String field) {
+    return json.has(field) && !json.get(field).isJsonNull();
+  }
+
+  int integer(String field) {
+    return value(field, "a whole number", JsonElement::getAsBigDecimal).intValueExact();
+  }
+
+  int integer(String field, int absent) {
+    return has(field) ? integer(field) : absent;
+  }
+
+  double number(String field, double absent) {
+    return has(field) ? value(field, "a number", JsonElement::getAsDouble) : absent;
+  }
+
+  boolean flag(String field, boolean absent) {
+    return has(field) ? value(field, "true or false", JsonElement::getAsBoolean) : absent;
+  }
+
+  String text(String field) {
+    return value(field, "a text", JsonElement::getAsString);
+  }
+
+  String text(String field, String absent) {
+    return has(field) ? text(field) : absent;
+  }
+
+  /** Whether a list of whole numbers has this one; an absent list has none. */
+  boolean lists(String field, int number) {
+    if (!has(field)) {
+      return false;
+    }
+    for (JsonElement element :
+        value(field, "a list of whole numbers", JsonElement::getAsJsonArray)) {
+      if (element.getAsInt() == number) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private <T> T value(String field, String allowed, Function<JsonElement, T> as) {
+    if (!has(field)) {
+      throw GuildhallException.invalidArgument(
+          "%s has no \"%s\"; it needs %s".formatted(file, field, allowed));
+    }
+    try {
+      return as.apply(json.get(field));
+    } catch (IllegalStateException | NumberFormatException | UnsupportedOperationException e) {
+      throw wrong(field, allowed);
+    }
+  }
+
+  GuildhallException wrong(String field, String allowed) {
+    return GuildhallException.invalidArgument(
+        "%s: %s is %s; allowed is %s".formatted(file, field, json.get(field), allowed));
+  }
+}
