@@ -14,6 +14,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -22,19 +23,34 @@ import org.jspecify.annotations.Nullable;
  * One target under Jazzer's own driver (libFuzzer) in a JVM of its own: a crash of native code
  * fails a test and not the build's JVM, and the agent that instruments classes stays away from
  * other tests. Everything it writes lies in one folder below target/.
+ *
+ * @param target a class with a static {@code fuzzerTestOneInput(byte[])}, which throws when its
+ *     oracle is not content
+ * @param instrumented the classes whose branches guide the fuzzer, as patterns separated by colons;
+ *     few, for instrumenting all of a large library takes longer than a whole run in the build
  */
-record FuzzRun(FuzzTarget target, Duration time, Path folder) {
+public record FuzzRun(
+    Class<?> target,
+    String instrumented,
+    Supplier<Stream<byte[]>> seeds,
+    Duration time,
+    Path folder) {
   private static final String DRIVER = "com.code_intelligence.jazzer.Jazzer";
   private static final Duration LONG = Duration.ofMinutes(1);
   private static final Duration START_AND_STOP = Duration.ofMinutes(3);
 
-  static FuzzRun of(FuzzTarget target, Duration time) {
+  public static FuzzRun of(
+      Class<?> target, String instrumented, Supplier<Stream<byte[]>> seeds, Duration time) {
     return new FuzzRun(
-        target, time, Path.of("target", "fuzz", target.type().getSimpleName()).toAbsolutePath());
+        target,
+        instrumented,
+        seeds,
+        time,
+        Path.of("target", "fuzz", target.getSimpleName()).toAbsolutePath());
   }
 
   /** Runs it; fails with what was found, the input and the log. */
-  void run() throws IOException, InterruptedException {
+  public void run() throws IOException, InterruptedException {
     deleteTree(folder);
     writeSeeds();
     Process driver =
@@ -45,7 +61,7 @@ record FuzzRun(FuzzTarget target, Duration time, Path folder) {
             .start();
     try {
       if (!driver.waitFor(time.plus(START_AND_STOP).toSeconds(), TimeUnit.SECONDS)) {
-        fail("%s did not end; log: %s".formatted(target, log()));
+        fail("%s did not end; log: %s".formatted(target.getSimpleName(), log()));
       }
     } finally {
       driver.destroyForcibly();
@@ -55,7 +71,7 @@ record FuzzRun(FuzzTarget target, Duration time, Path folder) {
     }
     assertTrue(
         readLog().anyMatch(line -> line.contains("INITED cov: ")),
-        () -> "%s was not fuzzed with coverage; log: %s".formatted(target, log()));
+        () -> "%s was not fuzzed with coverage; log: %s".formatted(target.getSimpleName(), log()));
   }
 
   private Path log() {
@@ -64,10 +80,10 @@ record FuzzRun(FuzzTarget target, Duration time, Path folder) {
 
   private void writeSeeds() throws IOException {
     Files.createDirectories(folder.resolve("corpus"));
-    Path seeds = Files.createDirectories(folder.resolve(SeedFolder.NAME));
-    List<byte[]> all = target.seeds().toList();
+    Path seedFolder = Files.createDirectories(folder.resolve(SeedFolder.NAME));
+    List<byte[]> all = seeds.get().toList();
     for (int i = 0; i < all.size(); i++) {
-      Files.write(seeds.resolve("seed-%02d".formatted(i)), all.get(i));
+      Files.write(seedFolder.resolve("seed-%02d".formatted(i)), all.get(i));
     }
   }
 
@@ -89,8 +105,8 @@ record FuzzRun(FuzzTarget target, Duration time, Path folder) {
             "-cp",
             System.getProperty("java.class.path"),
             DRIVER,
-            "--target_class=" + target.type().getName(),
-            "--instrumentation_includes=" + target.instrumented(),
+            "--target_class=" + target.getName(),
+            "--instrumentation_includes=" + instrumented,
             "--custom_hook_includes=dev.guildhall.**",
             "--reproducer_path=" + folder,
             "-seed=1",
@@ -121,7 +137,12 @@ record FuzzRun(FuzzTarget target, Duration time, Path folder) {
             .limit(40)
             .collect(Collectors.joining("\n"));
     return "%s: the fuzzer ended with exit code %d.\ninput: %s\nlog:   %s\n%s"
-        .formatted(target, exitValue, inputs.isEmpty() ? "none written" : inputs, log(), cause);
+        .formatted(
+            target.getSimpleName(),
+            exitValue,
+            inputs.isEmpty() ? "none written" : inputs,
+            log(),
+            cause);
   }
 
   private Stream<String> readLog() throws IOException {

@@ -4,12 +4,11 @@ import dev.guildhall.onnx.ExpertFileFuzz;
 import dev.guildhall.repository.LayerConfigFuzz;
 import dev.guildhall.rpc.TensorMarshallerFuzz;
 import dev.guildhall.safetensors.SafetensorsFuzz;
+import java.io.IOException;
+import java.time.Duration;
 import java.util.stream.Stream;
 
-/**
- * What is fuzzed. A target is a class with a static {@code fuzzerTestOneInput(byte[])}, which
- * throws when its oracle is not content; it stands beside the tests of what it feeds.
- */
+/** What is fuzzed of this module. Each target stands beside the tests of what it feeds. */
 enum FuzzTarget {
   SAFETENSORS(SafetensorsFuzz.class, "dev.guildhall.safetensors.**:com.google.gson.stream.**"),
   LAYER_CONFIG(
@@ -29,24 +28,16 @@ enum FuzzTarget {
     this.instrumented = instrumented;
   }
 
-  Class<?> type() {
-    return type;
+  void run(Duration time) throws IOException, InterruptedException {
+    FuzzRun.of(type, instrumented, this::seeds, time).run();
   }
 
-  Stream<byte[]> seeds() {
+  private Stream<byte[]> seeds() {
     return switch (this) {
       case SAFETENSORS -> SafetensorsFuzz.seeds();
       case LAYER_CONFIG -> LayerConfigFuzz.seeds();
       case TENSOR_MARSHALLER -> TensorMarshallerFuzz.seeds();
       case EXPERT_FILE -> ExpertFileFuzz.seeds();
     };
-  }
-
-  /**
-   * The classes whose branches guide the fuzzer. Few, for instrumenting all of protobuf takes
-   * longer than a whole run in the build.
-   */
-  String instrumented() {
-    return instrumented;
   }
 }

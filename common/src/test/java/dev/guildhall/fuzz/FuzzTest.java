@@ -32,7 +32,7 @@ class FuzzTest {
       RUNS.put(
           target,
           runners.submit(() -> {
-            FuzzRun.of(target, TIME).run();
+            target.run(TIME);
             return null;
           }));
     }
