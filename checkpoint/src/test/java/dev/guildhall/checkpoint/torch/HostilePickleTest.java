@@ -217,9 +217,9 @@ class HostilePickleTest {
   @Test
   void refusesListsOfListsThatWouldTakeForEver() throws IOException {
     // Each list holds the one before twice: 2^50 leaves.
-    PickleWriter bomb = pickle().dict().text("k").raw("](K\1K\1eq\0");
+    PickleWriter bomb = pickle().dict().text("0").raw("](K\1K\1eq\0");
     for (int i = 1; i < 50; i++) {
-      bomb.raw("](").op('h').op(i - 1).op('h').op(i - 1).raw("eq").op(i);
+      bomb.text("" + i).raw("](").op('h').op(i - 1).op('h').op(i - 1).raw("eq").op(i);
     }
     byte[] pickle = bomb.endDict().end();
     assertTimeoutPreemptively(

@@ -86,10 +86,7 @@ class ZipTroubleTest {
     Path path = folder.resolve("large.pt");
     long gap = (5L << 30) - 64;
     int storage = indexOf(near, "t/data/0") - 30;
-    int directory = storage + 64 + STORAGE.length;
-    while (ByteBuffer.wrap(near).order(ByteOrder.LITTLE_ENDIAN).getInt(directory) != 0x02014b50) {
-      directory++;
-    }
+    int directory = indexOf(near, "PK\1\2");
     ByteBuffer tail =
         ByteBuffer.wrap(Arrays.copyOfRange(near, storage, near.length))
             .order(ByteOrder.LITTLE_ENDIAN);
