@@ -69,11 +69,11 @@ final class FlatNames {
   private void add(String prefix, Object key, @Nullable Object value, int depth) {
     String last = key.toString();
     check(depth <= MAX_DEPTH, "data.pkl is nested more than %d deep", MAX_DEPTH);
-    check(
-        prefix.length() + last.length() <= MAX_NAME_CHARACTERS,
-        "data.pkl has a name of more than %d characters: %s",
-        MAX_NAME_CHARACTERS,
-        shown(prefix + shown(last)));
+    if (prefix.length() + last.length() > MAX_NAME_CHARACTERS) {
+      throw Refusal.of(
+          "data.pkl has a name of more than %d characters: %s",
+          MAX_NAME_CHARACTERS, shown(prefix + shown(last)));
+    }
     costLeft -= ENTRY_COST + prefix.length() + last.length();
     check(costLeft >= 0, "data.pkl repeats its objects too often");
     String name = prefix + last;
@@ -93,10 +93,9 @@ final class FlatNames {
   }
 
   private <T> void put(Map<String, T> map, String name, T value) {
-    check(
-        !tensors.containsKey(name) && !values.containsKey(name),
-        "data.pkl has two things that are called %s",
-        shown(name));
+    if (tensors.containsKey(name) || values.containsKey(name)) {
+      throw Refusal.of("data.pkl has two things that are called %s", shown(name));
+    }
     map.put(name, value);
   }
 }

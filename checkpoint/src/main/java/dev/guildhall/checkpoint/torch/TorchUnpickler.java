@@ -88,7 +88,6 @@ final class TorchUnpickler extends Unpickler {
           Opcodes.BININT2,
           Opcodes.BINFLOAT,
           Opcodes.EMPTY_LIST,
-          Opcodes.APPEND,
           Opcodes.BINPUT,
           Opcodes.LONG_BINPUT,
           Opcodes.MEMOIZE,
@@ -134,6 +133,10 @@ final class TorchUnpickler extends Unpickler {
         setItems(Arrays.asList(key, value));
       }
       case Opcodes.SETITEMS -> setItems(stack.pop_all_since_marker());
+      case Opcodes.APPEND -> {
+        Object item = stack.pop();
+        list(stack.peek()).add(item);
+      }
       case Opcodes.APPENDS, Opcodes.ADDITEMS -> {
         List<?> items = stack.pop_all_since_marker();
         list(stack.peek()).addAll(items);
@@ -145,8 +148,8 @@ final class TorchUnpickler extends Unpickler {
         stack.add(global((String) stack.pop(), (String) name));
       }
       case Opcodes.REDUCE -> {
-        Object[] arguments = (Object[]) stack.pop();
-        stack.add(call(stack.pop(), arguments));
+        Object arguments = stack.pop();
+        stack.add(call(stack.pop(), tuple(arguments)));
       }
       case Opcodes.BUILD -> {
         // The attributes of a state_dict, which hold the versions of its modules.
@@ -203,17 +206,30 @@ final class TorchUnpickler extends Unpickler {
               || key instanceof Boolean
               || key instanceof Object[],
           "data.pkl has a dict with a key that is no text, number or tuple");
-      check(!dict.containsKey(key), "data.pkl has the key \"%s\" twice in a dict", shown(key + ""));
+      if (dict.containsKey(key)) {
+        throw Refusal.of("data.pkl has the key \"%s\" twice in a dict", shown(key + ""));
+      }
       dict.put(key, keysAndValues.get(i + 1));
     }
   }
 
-  @SuppressWarnings("unchecked") // Each was made here or by the library, for any objects.
-  private static List<@Nullable Object> list(Object value) {
-    return (List<@Nullable Object>) value;
+  private static List<@Nullable Object> list(@Nullable Object value) {
+    if (!(value instanceof List<?> list)) {
+      throw new PickleException("no list");
+    }
+    @SuppressWarnings("unchecked") // Each was made here or by the library, for any objects.
+    List<@Nullable Object> ofAnything = (List<@Nullable Object>) list;
+    return ofAnything;
   }
 
-  private static @Nullable Object call(Object callable, Object[] arguments) {
+  private static Object[] tuple(@Nullable Object value) {
+    if (!(value instanceof Object[] tuple)) {
+      throw new PickleException("no tuple");
+    }
+    return tuple;
+  }
+
+  private static @Nullable Object call(@Nullable Object callable, Object[] arguments) {
     if (!(callable instanceof Function function)) {
       throw Refusal.of("data.pkl calls something that is no function");
     }
@@ -231,7 +247,7 @@ final class TorchUnpickler extends Unpickler {
       }
       case SIZE -> {
         check(arguments.length == 1, "data.pkl has a torch.Size without dimensions");
-        yield (Object[]) arguments[0];
+        yield tuple(arguments[0]);
       }
       case SET -> {
         check(arguments.length == 1, "data.pkl has a set without a list");

@@ -137,7 +137,11 @@ class HostilePickleTest {
   }
 
   private static byte[] call(String name, String arguments) {
-    return pickle().global("torch._utils", name).raw(arguments).op('R').end();
+    return call("torch._utils", name, arguments);
+  }
+
+  private static byte[] call(String module, String name, String arguments) {
+    return pickle().global(module, name).raw(arguments).op('R').end();
   }
 
   @ParameterizedTest(name = "{0}")
@@ -162,6 +166,16 @@ class HostilePickleTest {
         arguments("tuple without mark", pickle().raw("t").end(), "damaged"),
         arguments("item for a list", pickle().raw("]K\1K\1s").end(), "damaged"),
         arguments("append to a dict", pickle().raw("}K\1a").end(), "damaged"),
+        arguments("append to None", pickle().raw("NK\1a").end(), "damaged"),
+        arguments("appends to None", pickle().raw("N(K\1e").end(), "damaged"),
+        arguments("item for None", pickle().raw("NK\1K\1s").end(), "damaged"),
+        arguments("call with None", pickle().global("torch", "Size").raw("NR").end(), "damaged"),
+        arguments(
+            "Size of None", pickle().global("torch", "Size").raw("N\u0085R").end(), "damaged"),
+        arguments(
+            "set of None", pickle().global("builtins", "set").raw("N\u0085R").end(), "damaged"),
+        arguments("device of a number", call("torch", "device", "K\1\u0085"), "damaged"),
+        arguments("global of None", pickle().raw("NN\u0093").end(), "asks for null.null"),
         arguments("key without value", pickle().raw("}(K\1u").end(), "damaged"),
         arguments("long text", pickle().op('X').int32(Integer.MAX_VALUE).end(), "cut off"),
         arguments("negative text", pickle().op('X').int32(-1).end(), "cut off"),
