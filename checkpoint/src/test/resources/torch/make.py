@@ -51,4 +51,3 @@ torch.save(
 )
 torch.save(linear.state_dict(), "protocol4.pt", pickle_protocol=4)
 torch.save(linear.state_dict(), "legacy.pt", _use_new_zipfile_serialization=False)
-torch.jit.save(torch.jit.script(linear), "script.pt")
