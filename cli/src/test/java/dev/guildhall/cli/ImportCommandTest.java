@@ -2,13 +2,19 @@ package dev.guildhall.cli;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static java.util.Objects.requireNonNull;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import dev.guildhall.proto.DType;
+import dev.guildhall.proto.ForwardRequest;
+import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LayerVersion;
@@ -17,11 +23,14 @@ import dev.guildhall.safetensors.SafetensorsWriter;
 import dev.guildhall.safetensors.StoredTensor;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -317,5 +326,116 @@ class ImportCommandTest {
     Path empty = Files.createDirectory(folder.resolve("empty"));
     assertEquals(1, importOf(empty, "--k=2").exitCode());
     assertFalse(Files.exists(repository()));
+  }
+
+  /** Bigger than any machine's memory that this runs on; all of it zeros. */
+  @Test
+  void aCheckpointLargerThanMemoryIsMapped() throws Exception {
+    Path model = Files.createDirectory(folder.resolve("large"));
+    Files.copy(MODELS.resolve("olmoe/config.json"), model.resolve("config.json"));
+    try (SafetensorsFile small = SafetensorsFile.open(MODELS.resolve("olmoe/model.safetensors"))) {
+      writeSparse(model.resolve("model.safetensors"), small.tensors(), 1L << 40);
+    }
+    for (String how : List.of("--link", "--dtype=stored")) {
+      Run run = importOf(model, how, "--name", how.replaceAll("[^a-z]", ""));
+      assertEquals(0, run.exitCode(), run.err());
+    }
+    try (ServedSystem system = ServedSystem.start(LayerRepository.open(repository()))) {
+      for (String name : List.of("link/layer_0", "dtypestored/layer_0")) {
+        ForwardResponse answer =
+            system
+                .client()
+                .forward(
+                    ForwardRequest.newBuilder()
+                        .setLayer(name)
+                        .setDtype(DType.DTYPE_FP32)
+                        .addShape(1)
+                        .addShape(32)
+                        .setHiddenStates(Tensors.bytes(Tensors.random(1, 32)))
+                        .build());
+        assertArrayEquals(new float[32], Tensors.floats(answer.getOutput()));
+      }
+    }
+  }
+
+  private static void writeSparse(Path file, Map<String, StoredTensor> tensors, long restBytes)
+      throws IOException {
+    JsonObject header = new JsonObject();
+    long offset = 0;
+    for (Map.Entry<String, StoredTensor> entry : tensors.entrySet()) {
+      StoredTensor tensor = entry.getValue();
+      offset = addEntry(header, entry.getKey(), "F32", tensor.shape(), offset, 4);
+    }
+    long end = addEntry(header, "model.rest", "U8", List.of(restBytes), offset, 1);
+    byte[] json = header.toString().getBytes(UTF_8);
+    try (FileChannel channel =
+        FileChannel.open(
+            file,
+            StandardOpenOption.CREATE_NEW,
+            StandardOpenOption.WRITE,
+            StandardOpenOption.SPARSE)) {
+      ByteBuffer start =
+          ByteBuffer.allocate(8 + json.length).order(ByteOrder.LITTLE_ENDIAN).putLong(json.length);
+      channel.write(start.put(json).flip());
+      channel.write(ByteBuffer.allocate(1), 8 + json.length + end - 1);
+    }
+  }
+
+  private static long addEntry(
+      JsonObject header, String name, String dtype, List<Long> shape, long begin, int bytes) {
+    long end = begin + shape.stream().reduce((long) bytes, (a, b) -> a * b);
+    JsonObject entry = new JsonObject();
+    entry.addProperty("dtype", dtype);
+    entry.add("shape", new Gson().toJsonTree(shape));
+    entry.add("data_offsets", new Gson().toJsonTree(List.of(begin, end)));
+    header.add(name, entry);
+    return end;
+  }
+
+  /** 64 layers of 64 experts: no thread an expert, and answers of any layer. */
+  @Test
+  void aModelOfManyLayersIsServed() throws Exception {
+    Path model = Files.createDirectory(folder.resolve("many"));
+    Files.writeString(
+        model.resolve("config.json"),
+        """
+        {"model_type": "mixtral", "hidden_size": 16, "num_local_experts": 64,
+         "num_experts_per_tok": 2, "num_hidden_layers": 64}
+        """);
+    Map<String, StoredTensor> tensors = new LinkedHashMap<>();
+    for (int layer = 0; layer < 64; layer++) {
+      String block = "model.layers.%d.block_sparse_moe.".formatted(layer);
+      tensors.put(block + "gate.weight", random(64));
+      for (int expert = 0; expert < 64; expert++) {
+        for (String map : List.of("w1", "w2", "w3")) {
+          tensors.put(block + "experts." + expert + "." + map + ".weight", random(16));
+        }
+      }
+    }
+    SafetensorsWriter.write(model.resolve("model.safetensors"), tensors, Map.of());
+    Run run = importOf(model, "--link");
+    assertEquals(0, run.exitCode(), run.err());
+    int before = Thread.activeCount();
+    try (ServedSystem system = ServedSystem.start(LayerRepository.open(repository()))) {
+      assertTrue(Thread.activeCount() - before < 64, "threads: " + Thread.activeCount());
+      for (String name : List.of("many/layer_0", "many/layer_63")) {
+        ForwardResponse answer =
+            system
+                .client()
+                .forward(
+                    ForwardRequest.newBuilder()
+                        .setLayer(name)
+                        .setDtype(DType.DTYPE_FP32)
+                        .addShape(1)
+                        .addShape(16)
+                        .setHiddenStates(Tensors.bytes(Tensors.random(1, 16)))
+                        .build());
+        assertEquals(2, answer.getExpCountsList().stream().mapToLong(Long::longValue).sum());
+      }
+    }
+  }
+
+  private static StoredTensor random(int rows) {
+    return Tensors.fp32(Tensors.random(rows, rows * 16), rows, 16);
   }
 }

@@ -5,9 +5,9 @@ public enum Precision {
   FP32("fp32"),
   /** On CUDA only. */
   FP16("fp16"),
-  /** Weights of 8 bits, activations as they are. */
+  /** Weights of 8 bits, inputs rounded to 8 bits, sums in fp32. */
   INT8("int8"),
-  /** Weights of 4 bits, activations as they are. */
+  /** Weights of 4 bits, inputs rounded to 8 bits, sums in fp32. */
   INT4("int4");
 
   private final String configName;

@@ -61,9 +61,9 @@ public final class LoadedLayer implements AutoCloseable {
     weights = Optional.of(tensors);
     for (int expert : numbers) {
       experts.put(expert, OnnxExpert.of(tensors.expert(expert), config.precision(), device));
+      // What the session computes with is a copy of its own.
+      tensors.unload();
     }
-    // What the sessions compute with are copies of their own.
-    tensors.unload();
   }
 
   /** Gives every expert a queue of the pool. This is closed when nobody uses these any more. */
