@@ -19,7 +19,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.stream.Collectors;
 
 /**
  * The JSON header of a .safetensors file, checked: every tensor lies inside the data, has the size
@@ -30,6 +29,12 @@ import java.util.stream.Collectors;
  * @param metadata {@code __metadata__}
  */
 record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadata) {
+  private static final Map<String, DType> DTYPES = new LinkedHashMap<>();
+
+  static {
+    Arrays.stream(DType.values()).forEach(dtype -> DTYPES.put(dtype.safetensorsName(), dtype));
+  }
+
   static final String METADATA = "__metadata__";
 
   /** Where a tensor lies; {@code begin} and {@code end} count from the end of the header. */
@@ -125,11 +130,12 @@ record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadat
 
   private static long wholeNumber(String text, String name, String field) {
     try {
-      if (text.chars().allMatch(c -> c >= '0' && c <= '9')) {
+      // A sign is no digit, and an exponent or a point is none that parseLong takes.
+      if (text.charAt(0) >= '0' && text.charAt(0) <= '9') {
         return Long.parseLong(text);
       }
     } catch (NumberFormatException e) {
-      // Digits alone: too large.
+      // Too large, or not whole.
     }
     throw wrong(
         "tensor \"%s\": %s holds %s; allowed are whole numbers from 0 to %d",
@@ -137,17 +143,13 @@ record SafetensorsHeader(Map<String, Entry> tensors, Map<String, String> metadat
   }
 
   private static DType dtype(String text, String name) {
-    return Arrays.stream(DType.values())
-        .filter(dtype -> dtype.safetensorsName().equals(text))
-        .findFirst()
-        .orElseThrow(() ->
-            wrong(
-                "tensor \"%s\": dtype is \"%s\"; allowed are %s",
-                name,
-                text,
-                Arrays.stream(DType.values())
-                    .map(DType::safetensorsName)
-                    .collect(Collectors.joining(", "))));
+    DType dtype = DTYPES.get(text);
+    if (dtype == null) {
+      throw wrong(
+          "tensor \"%s\": dtype is \"%s\"; allowed are %s",
+          name, text, String.join(", ", DTYPES.keySet()));
+    }
+    return dtype;
   }
 
   private void checkLayout(long dataBytes) {
