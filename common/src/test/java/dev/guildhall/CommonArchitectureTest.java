@@ -1,7 +1,7 @@
 package dev.guildhall;
 
 import static com.tngtech.archunit.base.DescribedPredicate.not;
-import static com.tngtech.archunit.core.domain.JavaClass.Predicates.equivalentTo;
+import static com.tngtech.archunit.core.domain.JavaClass.Predicates.belongToAnyOf;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAPackage;
 import static com.tngtech.archunit.core.domain.JavaClass.Predicates.resideInAnyPackage;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
@@ -11,6 +11,10 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
 import dev.guildhall.repository.Activation;
+import dev.guildhall.repository.ExpertWeights;
+import dev.guildhall.repository.Linear;
+import dev.guildhall.repository.Precision;
+import dev.guildhall.repository.ProjectionWeights;
 import java.util.Arrays;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -66,14 +70,22 @@ class CommonArchitectureTest {
   }
 
   @Test
-  void onnxKnowsActivationsButNoLayers() {
-    dependsOnlyOn("onnx", "repository", "tensor", "error", "proto", "proto.onnx");
+  void onnxKnowsExpertsButNoLayers() {
+    dependsOnlyOn("onnx", "repository", "safetensors", "tensor", "error", "proto", "proto.onnx");
     noClasses()
         .that()
         .resideInAPackage(in("onnx"))
         .should()
         .dependOnClassesThat(
-            resideInAPackage(in("repository")).and(not(equivalentTo(Activation.class))))
+            resideInAPackage(in("repository"))
+                .and(
+                    not(
+                        belongToAnyOf(
+                            Activation.class,
+                            ExpertWeights.class,
+                            Linear.class,
+                            Precision.class,
+                            ProjectionWeights.class))))
         .check(common);
   }
 

@@ -5,7 +5,6 @@ import static java.util.Objects.requireNonNull;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import dev.guildhall.checkpoint.Checkpoint;
-import dev.guildhall.checkpoint.Checkpoints;
 import dev.guildhall.checkpoint.ImportedLayer;
 import dev.guildhall.checkpoint.MoeBlock;
 import dev.guildhall.checkpoint.RepositoryImport;

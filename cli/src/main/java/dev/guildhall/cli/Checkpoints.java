@@ -1,5 +1,6 @@
-package dev.guildhall.checkpoint;
+package dev.guildhall.cli;
 
+import dev.guildhall.checkpoint.Checkpoint;
 import dev.guildhall.checkpoint.deepspeed.DeepSpeedArguments;
 import dev.guildhall.checkpoint.deepspeed.DeepSpeedFolder;
 import dev.guildhall.checkpoint.deepspeed.StateDictFile;
@@ -10,7 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /** Tells kinds of checkpoints apart. */
-public final class Checkpoints {
+final class Checkpoints {
   private Checkpoints() {}
 
   /**
@@ -19,7 +20,7 @@ public final class Checkpoints {
    * @param arguments for the latter two, which do not hold them
    * @throws GuildhallException NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong
    */
-  public static Checkpoint open(Path source, DeepSpeedArguments arguments) {
+  static Checkpoint open(Path source, DeepSpeedArguments arguments) {
     if (Files.isRegularFile(source) && source.toString().endsWith(".safetensors")) {
       return StateDictFile.open(source, arguments);
     }
