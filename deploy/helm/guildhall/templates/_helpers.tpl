@@ -57,7 +57,7 @@ initContainers:
   - name: models
     {{- if eq $source "image" }}
     image: {{ .Values.models.image.reference | quote }}
-    command: [cp, -R, {{ printf "%s/." (trimSuffix "/" .Values.models.image.path) | quote }}, /models]
+    command: [cp, -R, {{ printf "%s/." (trimSuffix "/" .Values.models.image.path) | quote }}, /copy]
     {{- else }}
     {{- with .Values.models.objectStore }}
     image: {{ .image | quote }}
@@ -77,7 +77,8 @@ initContainers:
     securityContext:
       {{- include "guildhall.container" . | nindent 6 }}
     volumeMounts:
-      - { name: models, mountPath: /models }
+      # A volume hides what an image has at its path.
+      - { name: models, mountPath: {{ ternary "/copy" "/models" (eq $source "image") }} }
       - { name: tmp, mountPath: /tmp }
 {{- end }}
 {{- end }}

@@ -30,6 +30,11 @@ class AlertRulesTest {
   @Test
   void everyMetricIsExposed() throws Exception {
     ExposedMetrics exposed = ExposedMetrics.ofServices();
+    assertEquals(
+        Set.of("by (layer, rank)", "guildhall_routes_total{exprt}", "guildhall_tokens_bucket"),
+        exposed.missing(
+            "sum by (layer, rank) (guildhall_routes_total{exprt=\"0\"}) / guildhall_tokens_bucket",
+            ""));
     for (JsonNode rule : rules()) {
       String expression = rule.path("expr").asText();
       assertEquals(Set.of(), exposed.missing(expression, read(RULES)), expression);

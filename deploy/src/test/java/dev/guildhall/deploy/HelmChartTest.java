@@ -359,6 +359,23 @@ class HelmChartTest {
   }
 
   @Test
+  void noVolumeHidesWhatAnImageOfModelsHas() throws Exception {
+    for (Deployment deployment : HelmChart.render(IMAGE).all(Deployment.class).toList()) {
+      PodSpec pod = deployment.getSpec().getTemplate().getSpec();
+      Container copying = pod.getInitContainers().getFirst();
+      assertEquals(List.of("cp", "-R", "/models/.", "/copy"), copying.getCommand());
+      VolumeMount copied = copying.getVolumeMounts().getFirst();
+      assertEquals("/copy", copied.getMountPath());
+      assertTrue(
+          pod.getContainers().getFirst().getVolumeMounts().stream()
+              .anyMatch(mount ->
+                  mount.getName().equals(copied.getName())
+                      && mount.getMountPath().equals("/models")));
+      assertTrue(copying.getResources().getLimits().containsKey("memory"));
+    }
+  }
+
+  @Test
   void onlyGrpcIsOpenToTheWorld() throws Exception {
     HelmChart chart = HelmChart.render("router.service.type=LoadBalancer");
     List<Service> open =
