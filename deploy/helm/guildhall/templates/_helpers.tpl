@@ -4,7 +4,7 @@
 
 {{- define "guildhall.selector" -}}
 app.kubernetes.io/name: guildhall
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "guildhall.labels" -}}
@@ -45,7 +45,7 @@ capabilities: { drop: [ALL] }
 {{- if .Values.models.image.reference }}{{ $sources = append $sources "image" }}{{ end }}
 {{- if .Values.models.objectStore.image }}{{ $sources = append $sources "objectStore" }}{{ end }}
 {{- if ne (len $sources) 1 }}
-{{- fail (printf "models: give exactly one of persistentVolumeClaim, image.reference and objectStore.image; given are %d: %s" (len $sources) (join ", " $sources)) }}
+{{- fail (printf "models: say where the model repository comes from by exactly one of models.persistentVolumeClaim, models.image.reference and models.objectStore.image (docs/kubernetes.md); given: %s" (join ", " $sources | default "none")) }}
 {{- end }}
 {{- first $sources }}
 {{- end }}
@@ -57,7 +57,7 @@ initContainers:
   - name: models
     {{- if eq $source "image" }}
     image: {{ .Values.models.image.reference | quote }}
-    command: [cp, -R, {{ printf "%s/." (trimSuffix "/" .Values.models.image.path) | quote }}, /models]
+    command: [cp, -R, {{ printf "%s/." (trimSuffix "/" .Values.models.image.path) | quote }}, /copy]
     {{- else }}
     {{- with .Values.models.objectStore }}
     image: {{ .image | quote }}
@@ -73,10 +73,12 @@ initContainers:
     {{- end }}
     {{- end }}
     {{- end }}
+    resources: {{ toJson .Values.models.resources }}
     securityContext:
       {{- include "guildhall.container" . | nindent 6 }}
     volumeMounts:
-      - { name: models, mountPath: /models }
+      # A volume hides what an image has at its path.
+      - { name: models, mountPath: {{ ternary "/copy" "/models" (eq $source "image") }} }
       - { name: tmp, mountPath: /tmp }
 {{- end }}
 {{- end }}
@@ -105,43 +107,18 @@ initContainers:
 {{- end }}
 
 {{/*
-Probes of a dict with port, tls (mount path or empty), mutual (bool) and ca. The kubelet's own gRPC probe speaks no TLS;
-the command asks the same question.
+Probes of a dict with healthPort and startupSeconds. A wrong answer means "not ready"; only a silent port means "start it
+again". The health port speaks no TLS, as the kubelet.
 */}}
-{{- define "guildhall.probe" -}}
-{{- if .tls -}}
-exec:
-  command:
-    - java
-    - "@/opt/guildhall/jvm.options"
-    - -XX:TieredStopAtLevel=1
-    - -XX:+UseSerialGC
-    - -Xmx64m
-    - "@/opt/guildhall/image.options"
-    - dev.guildhall.cli.Guildhall
-    - health
-    - --target=localhost:{{ .port }}
-    - --ca={{ .tls }}/ca.crt
-    {{- if .mutual }}
-    - --cert={{ .tls }}/tls.crt
-    - --key={{ .tls }}/tls.key
-    {{- end }}
-timeoutSeconds: 30
-{{- else -}}
-grpc: { port: {{ .port }} }
-timeoutSeconds: 2
-{{- end }}
-{{- end }}
-
-{{/* A wrong answer means "not ready"; only a silent port means "start it again". */}}
 {{- define "guildhall.probes" -}}
 startupProbe:
   tcpSocket: { port: grpc }
   periodSeconds: 1
-  failureThreshold: 600
+  failureThreshold: {{ .startupSeconds }}
 readinessProbe:
-  {{- include "guildhall.probe" . | nindent 2 }}
-  periodSeconds: {{ ternary 15 5 (not (empty .tls)) }}
+  grpc: { port: {{ .healthPort }} }
+  timeoutSeconds: 2
+  periodSeconds: 5
   failureThreshold: 2
 livenessProbe:
   tcpSocket: { port: grpc }
@@ -149,8 +126,30 @@ livenessProbe:
   failureThreshold: 6
 {{- end }}
 
+{{/*
+Environment of a dict with resources, jvmOptions and env. A JVM knows a container's CPU limit but not its request, and
+without a limit would start threads for every processor of the node.
+*/}}
 {{- define "guildhall.env" -}}
-{{- range $name, $value := . }}
+{{- $requested := and (not (empty (dig "requests" "cpu" "" .resources))) (empty (dig "limits" "cpu" "" .resources)) }}
+{{- if $requested }}
+- name: PROCESSORS
+  # Rounded up.
+  valueFrom: { resourceFieldRef: { resource: requests.cpu, divisor: "1" } }
+{{- end }}
+{{- with printf "%s %s" (ternary "-XX:ActiveProcessorCount=$(PROCESSORS)" "" $requested) .jvmOptions | trim }}
+- { name: JDK_JAVA_OPTIONS, value: {{ quote . }} }
+{{- end }}
+{{- range $name, $value := .env }}
+{{- /* Numbers of a values file are floating-point: a megabyte would be 1.048576e+06. */}}
+{{- if and (kindIs "float64" $value) (eq $value (floor $value)) }}{{ $value = int64 $value }}{{ end }}
 - { name: {{ $name }}, value: {{ $value | quote }} }
+{{- end }}
+{{- end }}
+
+{{/* Of a dict with name and autoscaling; a schema cannot compare two values. */}}
+{{- define "guildhall.checkReplicas" -}}
+{{- if gt (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas) }}
+{{- fail (printf "%s.autoscaling: minReplicas is %d; allowed is at most maxReplicas, %d" .name (int .autoscaling.minReplicas) (int .autoscaling.maxReplicas)) }}
 {{- end }}
 {{- end }}

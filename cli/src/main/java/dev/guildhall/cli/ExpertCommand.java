@@ -37,6 +37,7 @@ final class ExpertCommand implements Callable<Integer> {
 
   @Mixin private final ExpertFlags flags = new ExpertFlags();
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
+  @Mixin private final HealthFlags health = new HealthFlags();
   @Mixin private final AdminFlags admin = new AdminFlags();
 
   @Option(
@@ -99,11 +100,13 @@ final class ExpertCommand implements Callable<Integer> {
         Metrics metrics = new Metrics(metricsPort, transport.https());
         ExpertServer server =
             ExpertServer.start(options, layers, server(transport), metrics.registry());
+        HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {
       String address = socket == null ? "grpc=" + server.port() : "socket=" + socket;
       log.info("expert service hosts rank {} of {} on {}", epRank, epSize, options.device());
-      Servers.ready("%s metrics=%d%s".formatted(address, metrics.port(), changes.ports()));
+      Servers.ready(
+          "%s metrics=%d%s%s".formatted(address, metrics.port(), checks.ports(), changes.ports()));
       Servers.stopSignal().join();
     }
     return 0;

@@ -21,6 +21,7 @@ final class RouterCommand implements Callable<Integer> {
   @Mixin private final RouterFlags router = new RouterFlags();
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
   @Mixin private final ExpertsTlsFlags expertsTls = new ExpertsTlsFlags();
+  @Mixin private final HealthFlags health = new HealthFlags();
   @Mixin private final AdminFlags admin = new AdminFlags();
 
   @Option(
@@ -53,9 +54,10 @@ final class RouterCommand implements Callable<Integer> {
                 transport,
                 transport::channel,
                 metrics.registry());
+        HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {
-      RouterFlags.serve(server, metrics, changes);
+      RouterFlags.serve(server, metrics, checks.ports() + changes.ports());
     }
     return 0;
   }

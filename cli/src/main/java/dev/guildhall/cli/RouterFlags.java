@@ -112,13 +112,17 @@ final class RouterFlags {
         Optional.ofNullable(callers));
   }
 
-  /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */
-  static void serve(RouterServer server, Metrics metrics, AdminFlags.Admin admin) {
+  /**
+   * Prints {@code ready} once every expert has a host, and returns when the process is to stop.
+   *
+   * @param otherPorts what {@code ready} says besides
+   */
+  static void serve(RouterServer server, Metrics metrics, String otherPorts) {
     log.info("router listens on gRPC port {}, metrics on {}", server.port(), metrics.port());
     CompletableFuture<Void> stop = Servers.stopSignal();
     CompletableFuture.anyOf(server.ready(), stop).join();
     if (!stop.isDone()) {
-      Servers.ready("grpc=%d metrics=%d%s".formatted(server.port(), metrics.port(), admin.ports()));
+      Servers.ready("grpc=%d metrics=%d%s".formatted(server.port(), metrics.port(), otherPorts));
     }
     stop.join();
   }

@@ -25,6 +25,7 @@ final class ServeCommand implements Callable<Integer> {
   @Mixin private final RouterFlags router = new RouterFlags();
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
   @Mixin private final ExpertFlags experts = new ExpertFlags();
+  @Mixin private final HealthFlags health = new HealthFlags();
   @Mixin private final AdminFlags admin = new AdminFlags();
 
   @Option(
@@ -52,8 +53,9 @@ final class ServeCommand implements Callable<Integer> {
         Metrics metrics = router.metrics(transport);
         EmbeddedSystem system =
             EmbeddedSystem.start(layers, services, router::options, transport, metrics.registry());
+        HealthFlags.Health checks = health.start(transport, system.router().health());
         AdminFlags.Admin changes = admin.start(transport, serverTls.tls(), system.repositories())) {
-      RouterFlags.serve(system.router(), metrics, changes);
+      RouterFlags.serve(system.router(), metrics, checks.ports() + changes.ports());
     }
     return 0;
   }

@@ -139,6 +139,31 @@ class SecuredProcessesTest {
   }
 
   @Test
+  void theHealthPortIsAskedWithoutCertificatesAndServesNothingElse() throws Exception {
+    try (CommandProcess experts =
+            CommandProcess.start(
+                folder,
+                "expert",
+                "--repository=" + Digits.REPOSITORY,
+                "--port=0",
+                "--metrics-port=0",
+                "--health-port=0",
+                "--tls-cert=" + expert.certificate(),
+                "--tls-key=" + expert.key(),
+                "--tls-client-ca=" + ca);
+        CommandProcess asked =
+            CommandProcess.start(folder, "health", "--target=localhost:" + experts.port("health"));
+        CommandProcess refused =
+            CommandProcess.start(
+                folder, "layers", "--target=localhost:" + experts.port("health"))) {
+      assertEquals(0, asked.exitCode(), asked.err());
+      assertFails("UNIMPLEMENTED", refused);
+      experts.terminate();
+      assertEquals(0, experts.exitCode(), experts.err());
+    }
+  }
+
+  @Test
   void flagsThatNeedOthersAreUsageErrors() throws Exception {
     String repository = "--repository=" + Digits.REPOSITORY;
     assertUsage("--tls-cert needs --tls-key", "expert", repository, "--tls-cert=a.pem");

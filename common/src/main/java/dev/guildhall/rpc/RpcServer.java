@@ -58,6 +58,11 @@ public final class RpcServer implements AutoCloseable {
     return server.getPort();
   }
 
+  /** Its {@code grpc.health.v1}, for a second port. */
+  public BindableService health() {
+    return health.getHealthService();
+  }
+
   /** Tells health checkers whether requests would be served. */
   public void serving(boolean ready) {
     ServingStatus status = ready ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;

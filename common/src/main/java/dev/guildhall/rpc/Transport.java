@@ -127,6 +127,13 @@ public final class Transport implements AutoCloseable {
     return server(new InetSocketAddress(port));
   }
 
+  /** A server in plaintext, whatever the other ports speak. */
+  public NettyServerBuilder plaintextServer(int port) {
+    return plaintext(
+        new InetSocketAddress(port),
+        Epoll.isAvailable() ? EpollServerSocketChannel::new : NioServerSocketChannel::new);
+  }
+
   /** A server for one local address. */
   public NettyServerBuilder server(InetSocketAddress address) {
     return server(
@@ -173,9 +180,13 @@ public final class Transport implements AutoCloseable {
   }
 
   private NettyServerBuilder server(SocketAddress address, Supplier<ServerChannel> channels) {
-    NettyServerBuilder builder = NettyServerBuilder.forAddress(address);
+    NettyServerBuilder builder = plaintext(address, channels);
     serverTls.ifPresent(tls -> builder.sslContext(tls.context()));
-    return builder
+    return builder;
+  }
+
+  private NettyServerBuilder plaintext(SocketAddress address, Supplier<ServerChannel> channels) {
+    return NettyServerBuilder.forAddress(address)
         .bossEventLoopGroup(loops)
         .workerEventLoopGroup(loops)
         .channelFactory(() -> limited(channels.get()))

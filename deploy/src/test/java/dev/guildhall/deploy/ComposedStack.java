@@ -18,6 +18,9 @@ import org.testcontainers.DockerClientFactory;
 final class ComposedStack implements AutoCloseable {
   private static final Duration PATIENCE = Duration.ofMinutes(3);
 
+  /** As in docker-compose.yml. */
+  private static final int STOP_SECONDS = 30;
+
   private final String project = "guildhall-test-" + ProcessHandle.current().pid();
   private final DockerClient docker = DockerClientFactory.instance().client();
 
@@ -42,7 +45,13 @@ final class ComposedStack implements AutoCloseable {
     compose("up", "--detach", "--wait", "--scale", service + "=" + replicas);
   }
 
-  /** Of a service's containers, by age. */
+  /** Stops a container as a rolling update does, and removes it. */
+  void remove(String container) {
+    docker.stopContainerCmd(container).withTimeout(STOP_SECONDS).exec();
+    docker.removeContainerCmd(container).exec();
+  }
+
+  /** A service's containers. */
   List<String> containers(String service) throws Exception {
     return compose("ps", "--all", "--quiet", service).lines().toList();
   }

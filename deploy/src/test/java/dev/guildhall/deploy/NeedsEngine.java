@@ -1,5 +1,8 @@
 package dev.guildhall.deploy;
 
+import static org.junit.jupiter.api.Assertions.fail;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
 import java.lang.annotation.ElementType;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
@@ -23,12 +26,24 @@ import org.testcontainers.DockerClientFactory;
   final class Condition implements ExecutionCondition {
     private static final String VARIABLE = "GUILDHALL_CONTAINER_TESTS";
 
+    /** Skips the test where something else cannot be had, or fails it likewise. */
+    static void missing(String what) {
+      if (required()) {
+        fail(what + ", and " + VARIABLE + " asks for it");
+      }
+      assumeTrue(false, what);
+    }
+
+    private static boolean required() {
+      return "required".equals(System.getenv(VARIABLE));
+    }
+
     @Override
     public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {
       if (DockerClientFactory.instance().isDockerAvailable()) {
         return ConditionEvaluationResult.enabled("a Docker engine answers");
       }
-      if ("required".equals(System.getenv(VARIABLE))) {
+      if (required()) {
         throw new IllegalStateException(
             "no Docker engine answers, and " + VARIABLE + " asks for one");
       }

@@ -9,9 +9,11 @@ import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
 import io.grpc.ManagedChannel;
+import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -25,22 +27,28 @@ final class SteadyRequests {
   private static final int TOKENS = 16;
   private static final int HIDDEN_SIZE = 128;
   private static final double TOLERANCE = 1e-5;
-  private static final int TIMEOUT_SECONDS = 20;
 
   /** Clients share the processors with everything else. */
   private static final long PAUSE_MILLIS = 20;
 
+  private static final long REFUSED_MILLIS = 200;
+
   private final ManagedChannel channel;
+  private final Duration deadline;
   private final ForwardRequest request = request();
   private final ForwardResponse right;
   private final AtomicLong answered = new AtomicLong();
+  private final AtomicLong refused = new AtomicLong();
+  private final AtomicLong slowestNanos = new AtomicLong();
   private final ConcurrentLinkedQueue<String> failures = new ConcurrentLinkedQueue<>();
   private final List<Thread> clients = new ArrayList<>();
   private volatile boolean ended;
 
-  private SteadyRequests(ManagedChannel channel) {
+  private SteadyRequests(ManagedChannel channel, Duration deadline) {
     this.channel = channel;
-    this.right = forward();
+    this.deadline = deadline;
+    // Whatever has been asked of the processes before: they may be cold.
+    this.right = forward(Duration.ofMinutes(1));
   }
 
   /** Something that must not be noticed. */
@@ -48,9 +56,20 @@ final class SteadyRequests {
     void happens() throws Exception;
   }
 
-  /** Sends requests before, while and after something happens; every one must be answered right. */
-  static long during(ManagedChannel channel, Event event) throws Exception {
-    SteadyRequests requests = new SteadyRequests(channel);
+  /**
+   * What came back.
+   *
+   * @param refused how often a request was asked again since it was refused for overload
+   */
+  record Answers(long count, long refused, Duration slowest) {}
+
+  /**
+   * Sends requests before, while and after something happens; every one must be answered right.
+   *
+   * @param deadline of a request, with what it takes to ask again
+   */
+  static Answers during(ManagedChannel channel, Duration deadline, Event event) throws Exception {
+    SteadyRequests requests = new SteadyRequests(channel, deadline);
     for (int client = 0; client < CLIENTS; client++) {
       requests.clients.add(Thread.ofPlatform().start(requests::send));
     }
@@ -65,7 +84,10 @@ final class SteadyRequests {
       }
     }
     assertEquals(List.of(), List.copyOf(requests.failures));
-    return requests.answered.get();
+    return new Answers(
+        requests.answered.get(),
+        requests.refused.get(),
+        Duration.ofNanos(requests.slowestNanos.get()));
   }
 
   private void awaitMore() throws Exception {
@@ -76,20 +98,41 @@ final class SteadyRequests {
   private void send() {
     while (!ended) {
       try {
-        check(forward());
+        long sent = System.nanoTime();
+        check(admitted());
+        slowestNanos.accumulateAndGet(System.nanoTime() - sent, Math::max);
         answered.incrementAndGet();
         Thread.sleep(PAUSE_MILLIS);
-      } catch (StatusRuntimeException | AssertionError e) {
-        failures.add(String.valueOf(e.getMessage()));
+      } catch (RuntimeException | AssertionError e) {
+        failures.add(e.toString());
       } catch (InterruptedException e) {
         return;
       }
     }
   }
 
-  private ForwardResponse forward() {
+  /**
+   * Asks again where it is told to "try again later": a machine that is busy with other things lets
+   * rows wait, and routers then refuse.
+   */
+  private ForwardResponse admitted() throws InterruptedException {
+    long end = System.nanoTime() + deadline.toNanos();
+    while (true) {
+      try {
+        return forward(Duration.ofNanos(end - System.nanoTime()));
+      } catch (StatusRuntimeException e) {
+        if (e.getStatus().getCode() != Status.Code.RESOURCE_EXHAUSTED) {
+          throw e;
+        }
+        refused.incrementAndGet();
+        Thread.sleep(REFUSED_MILLIS);
+      }
+    }
+  }
+
+  private ForwardResponse forward(Duration timeout) {
     return MoeLayerServiceGrpc.newBlockingStub(channel)
-        .withDeadlineAfter(TIMEOUT_SECONDS, TimeUnit.SECONDS)
+        .withDeadlineAfter(timeout.toNanos(), TimeUnit.NANOSECONDS)
         .forward(request);
   }
 

@@ -7,6 +7,7 @@ import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.rpc.RpcServer;
+import io.grpc.BindableService;
 import io.grpc.ServerBuilder;
 import io.micrometer.core.instrument.Gauge;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -87,6 +88,11 @@ public final class ExpertServer implements AutoCloseable {
 
   public int port() {
     return server.port();
+  }
+
+  /** What tells whether it is healthy, for a second port. */
+  public BindableService health() {
+    return server.health();
   }
 
   /** Lets batches in progress finish within a few seconds, then stops everything. */

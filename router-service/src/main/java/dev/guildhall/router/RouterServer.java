@@ -21,6 +21,7 @@ import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
+import io.grpc.BindableService;
 import io.grpc.ManagedChannel;
 import io.grpc.ServerBuilder;
 import io.micrometer.core.instrument.Gauge;
@@ -202,6 +203,11 @@ public final class RouterServer implements AutoCloseable {
 
   public int port() {
     return server.port();
+  }
+
+  /** What tells whether it is healthy, for a second port. */
+  public BindableService health() {
+    return server.health();
   }
 
   /** Completes when every expert of every layer has had a host for the first time. */

@@ -49,6 +49,8 @@ final class ServiceProcess implements AutoCloseable {
     ProcessBuilder builder =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT);
     builder.environment().put("GUILDHALL_LOG_LEVEL", "ERROR");
+    // The images set one port, and there are several of these.
+    builder.environment().remove("GUILDHALL_HEALTH_PORT");
     Process process = builder.start();
     try {
       return new ServiceProcess(process, ports(readyLine(process, arguments)));
