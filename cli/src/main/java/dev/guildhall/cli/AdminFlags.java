@@ -3,6 +3,7 @@ package dev.guildhall.cli;
 import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.admin.AdminEndpoint;
+import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
@@ -89,7 +90,7 @@ final class AdminFlags {
     RpcServer server =
         RpcServer.start(
             transport.server(address).intercept(new ArrivalTimeout(transport.timer(), ARRIVAL)),
-            List.of(new AdminEndpoint(repositories)),
+            List.of(new AdminEndpoint(new LayerChanges(repositories))),
             GRACE);
     server.serving(true);
     return new Admin(Optional.of(server));
