@@ -1,5 +1,6 @@
 package dev.guildhall.router;
 
+import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
@@ -8,6 +9,8 @@ import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.api.RoomCheck;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.oip.InferenceEndpoint;
+import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
@@ -53,6 +56,7 @@ public final class RouterServer implements AutoCloseable {
   private final RpcServer server;
   private final LiveRepository<ServedLayer> repository;
   private final ReplicaDirectory directory;
+  private final Models models;
   private final Readiness readiness;
   private final Deque<Runnable> closing;
 
@@ -60,11 +64,13 @@ public final class RouterServer implements AutoCloseable {
       RpcServer server,
       LiveRepository<ServedLayer> repository,
       ReplicaDirectory directory,
+      Models models,
       Readiness readiness,
       Deque<Runnable> closing) {
     this.server = server;
     this.repository = repository;
     this.directory = directory;
+    this.models = models;
     this.readiness = readiness;
     this.closing = closing;
   }
@@ -120,6 +126,7 @@ public final class RouterServer implements AutoCloseable {
     closing.push(live::close);
     live.loadAll();
     layers.serveAll();
+    ForwardMetrics metrics = new ForwardMetrics(registry);
     LayerForward forward =
         new LayerForward(
             directory::table,
@@ -133,19 +140,20 @@ public final class RouterServer implements AutoCloseable {
                 registry),
             transport.timer(),
             workers,
-            new ForwardMetrics(registry));
-    MoeLayerEndpoint endpoint =
-        new MoeLayerEndpoint(
-            served,
-            forward,
-            directory::table,
-            new StreamLimits(
-                options.defaultTimeout(), options.maxConnectionAge(), transport.timer()));
+            metrics);
+    StreamLimits limits =
+        new StreamLimits(options.defaultTimeout(), options.maxConnectionAge(), transport.timer());
+    MoeLayerEndpoint endpoint = new MoeLayerEndpoint(served, forward, directory::table, limits);
+    Models models = new Models(served, directory::table, live, metrics.statistics());
+    InferenceEndpoint inference = new InferenceEndpoint(models, forward, limits);
     RpcServer server =
-        RpcServer.start(guarded(options, transport, forward, closing), List.of(endpoint), GRACE);
+        RpcServer.start(
+            guarded(options, transport, forward, closing), List.of(endpoint, inference), GRACE);
     closing.push(server::close);
     closing.push(endpoint::drain);
+    closing.push(inference::drain);
     closing.push(() -> server.serving(false));
+    closing.push(models::stop);
     bindGauges(registry, forward, directory);
     MultiGauge withoutHost =
         MultiGauge.builder(MetricNames.EXPERTS_WITHOUT_HOST).register(registry);
@@ -156,7 +164,7 @@ public final class RouterServer implements AutoCloseable {
       withoutHost.register(withoutHost(served, table), true);
     });
     discovery.start();
-    return new RouterServer(server, live, directory, readiness, closing);
+    return new RouterServer(server, live, directory, models, readiness, closing);
   }
 
   /** The port, and what looks at calls before the endpoint does: the last one added first. */
@@ -212,6 +220,11 @@ public final class RouterServer implements AutoCloseable {
   /** Changes what is served. */
   public LiveRepository<ServedLayer> repository() {
     return repository;
+  }
+
+  /** Lets callers of the Open Inference Protocol load and unload layers. */
+  public void allowChanges(LayerChanges changes) {
+    models.allowChanges(changes);
   }
 
   /** The replicas it is connected to. */

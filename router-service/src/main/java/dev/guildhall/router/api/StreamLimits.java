@@ -1,5 +1,7 @@
 package dev.guildhall.router.api;
 
+import io.grpc.Context;
+import io.grpc.Deadline;
 import java.time.Duration;
 import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
@@ -18,8 +20,16 @@ public record StreamLimits(
     Duration defaultTimeout, Duration maxAge, ScheduledExecutorService timer) {
   private static final double SPREAD = 0.1;
 
+  /** How long the call that is being served may take from now. */
+  public long timeoutNanos() {
+    Deadline deadline = Context.current().getDeadline();
+    return deadline == null
+        ? defaultTimeout.toNanos()
+        : deadline.timeRemaining(TimeUnit.NANOSECONDS);
+  }
+
   /** Runs the end of a stream at its age, or up to a tenth later, so that not all end together. */
-  Future<?> atMaxAge(Runnable end) {
+  public Future<?> atMaxAge(Runnable end) {
     double share = ThreadLocalRandom.current().nextDouble(1, 1 + SPREAD);
     return timer.schedule(end, (long) (share * maxAge.toNanos()), TimeUnit.NANOSECONDS);
   }
