@@ -42,6 +42,7 @@ final class RouterCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    router.check(admin);
     LayerRepository layers = LayerRepository.open(repository);
     try (Transport transport =
             router.transport(TransportTls.of(serverTls.tls(), expertsTls.tls()));
@@ -55,7 +56,7 @@ final class RouterCommand implements Callable<Integer> {
                 metrics.registry());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {
-      RouterFlags.serve(server, metrics, changes);
+      router.serve(server, metrics, changes);
     }
     return 0;
   }

@@ -44,6 +44,7 @@ final class ServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    router.check(admin);
     LayerRepository layers = LayerRepository.open(repository);
     List<ExpertOptions> services =
         IntStream.range(0, replicas).mapToObj(replica -> options("replica-" + replica)).toList();
@@ -53,7 +54,7 @@ final class ServeCommand implements Callable<Integer> {
         EmbeddedSystem system =
             EmbeddedSystem.start(layers, services, router::options, transport, metrics.registry());
         AdminFlags.Admin changes = admin.start(transport, serverTls.tls(), system.repositories())) {
-      RouterFlags.serve(system.router(), metrics, changes);
+      router.serve(system.router(), metrics, changes);
     }
     return 0;
   }

@@ -25,6 +25,7 @@ import dev.guildhall.proto.inference.ServerMetadataResponse;
 import dev.guildhall.proto.inference.ServerReadyResponse;
 import dev.guildhall.proto.inference.StatisticDuration;
 import dev.guildhall.router.api.CancelSwitch;
+import dev.guildhall.router.api.PeerAddress;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.forward.ForwardListener;
@@ -37,6 +38,7 @@ import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import io.grpc.BindableService;
 import io.grpc.MethodDescriptor;
+import io.grpc.ServerInterceptor;
 import io.grpc.ServerServiceDefinition;
 import io.grpc.ServiceDescriptor;
 import io.grpc.stub.ServerCallStreamObserver;
@@ -65,6 +67,13 @@ public final class InferenceEndpoint implements BindableService {
     this.translator = new InferTranslator(models);
     this.forward = forward;
     this.limits = limits;
+  }
+
+  /** To be put before the service. */
+  public static ServerInterceptor interceptor() {
+    return new PeerAddress(
+        GRPCInferenceServiceGrpc.getRepositoryModelLoadMethod(),
+        GRPCInferenceServiceGrpc.getRepositoryModelUnloadMethod());
   }
 
   @Override
@@ -320,7 +329,7 @@ public final class InferenceEndpoint implements BindableService {
 
   private LayerChanges changes(String repository) {
     checkRepository(repository);
-    return models.changes();
+    return models.changes(PeerAddress.current());
   }
 
   private static void checkRepository(String name) {

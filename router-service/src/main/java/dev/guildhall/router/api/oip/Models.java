@@ -12,6 +12,8 @@ import dev.guildhall.router.forward.ServedLayers;
 import dev.guildhall.router.replicas.LayerHosts;
 import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.tensor.DType;
+import java.net.InetSocketAddress;
+import java.net.SocketAddress;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -38,6 +40,7 @@ public final class Models {
   private final LiveRepository<ServedLayer> repository;
   private final ForwardStatistics statistics;
   private volatile @Nullable LayerChanges changes;
+  private volatile boolean remoteChanges;
   private volatile boolean stopping;
 
   public Models(
@@ -195,17 +198,23 @@ public final class Models {
         });
   }
 
-  /** Lets callers change the layers. */
-  public void allowChanges(LayerChanges allowed) {
+  /**
+   * Lets callers change the layers.
+   *
+   * @param fromAnywhere callers of other machines too
+   */
+  public void allowChanges(LayerChanges allowed, boolean fromAnywhere) {
+    remoteChanges = fromAnywhere;
     changes = allowed;
   }
 
   /**
    * What changes the layers.
    *
-   * @throws GuildhallException FAILED_PRECONDITION unless that is allowed
+   * @param peer who asks
+   * @throws GuildhallException FAILED_PRECONDITION unless the peer may
    */
-  public LayerChanges changes() {
+  public LayerChanges changes(Optional<SocketAddress> peer) {
     LayerChanges allowed = changes;
     if (allowed == null) {
       throw new GuildhallException(
@@ -213,6 +222,16 @@ public final class Models {
           "layers cannot be changed here; allowed is \"guildhall layers load\" at the admin port,"
               + " or a router started with --admin-port and --oip-admin");
     }
+    if (!remoteChanges && !peer.map(Models::isLoopback).orElse(false)) {
+      throw new GuildhallException(
+          ErrorCode.FAILED_PRECONDITION,
+          "layers can be changed from the router's own machine only; allowed elsewhere with"
+              + " --tls-client-ca");
+    }
     return allowed;
+  }
+
+  private static boolean isLoopback(SocketAddress peer) {
+    return peer instanceof InetSocketAddress address && address.getAddress().isLoopbackAddress();
   }
 }
