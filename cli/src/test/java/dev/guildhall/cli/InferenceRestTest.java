@@ -455,6 +455,7 @@ class InferenceRestTest {
       assertEquals(404, response.statusCode(), path);
       assertFalse(Rest.error(response).isEmpty());
     }
+    assertEquals(404, rest.send(rest.request("/v2/models/a%25b").GET()).statusCode());
     HttpResponse<byte[]> pear =
         rest.post("/v2/models/pear/infer", request("FP32", new float[8], 1, 8));
     assertEquals(404, pear.statusCode());
@@ -475,6 +476,31 @@ class InferenceRestTest {
       assertTrue(answer.startsWith("HTTP/1.1 505 "), answer);
     }
     assertEquals(431, rest.send(rest.request("/v2").header("x", "y".repeat(20_000))).statusCode());
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "GET /v2/models/%zz HTTP/1.1",
+        "GET /v2/models/%2e%2e/x HTTP/1.1",
+        "GET /v2/../../x HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "CONNECT x:1 HTTP/1.1",
+        "POST /v2/models/tight/infer HTTP/1.1\r\nContent-Length: x",
+        "POST /v2/models/tight/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz"
+      })
+  void requestsThatAreOddAreRefusedWithoutHarm(String request) throws Exception {
+    try (Socket socket = new Socket("localhost", system.httpPort())) {
+      socket.setSoTimeout(30_000);
+      socket
+          .getOutputStream()
+          .write(
+              (request + "\r\nHost: x\r\nConnection: close\r\n\r\n")
+                  .getBytes(StandardCharsets.US_ASCII));
+      String answer = new String(socket.getInputStream().readAllBytes(), StandardCharsets.US_ASCII);
+      assertTrue(answer.startsWith("HTTP/1.1 4"), answer);
+    }
+    answersStill();
   }
 
   private static String request(String datatype, float[] hiddenStates, long... shape) {

@@ -160,11 +160,11 @@ public final class RouterServer implements AutoCloseable {
         RpcServer.start(
             guarded(options, transport, forward, tokens), List.of(endpoint, inference), GRACE);
     closing.push(server::close);
+    Optional<HttpPort> http = http(options, transport, models, forward, tokens);
+    http.ifPresent(port -> closing.push(port::close));
     closing.push(endpoint::drain);
     closing.push(inference::drain);
     closing.push(() -> server.serving(false));
-    Optional<HttpPort> http = http(options, transport, models, forward, tokens);
-    http.ifPresent(port -> closing.push(port::close));
     closing.push(models::stop);
     bindGauges(registry, forward, directory);
     MultiGauge withoutHost =

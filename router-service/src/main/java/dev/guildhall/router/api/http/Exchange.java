@@ -12,11 +12,9 @@ import java.io.OutputStream;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
-import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -36,17 +34,21 @@ final class Exchange {
   /** Of the JSON object, where binary data follows it. */
   private static final String JSON_BYTES = "Inference-Header-Content-Length";
 
+  private static final int MAX_UNREAD_BYTES = 1 << 20;
+
   private static final String BINARY = "application/octet-stream";
 
   private final Request request;
   private final Response response;
   private final Callback callback;
+  private final HttpSettings settings;
   private @Nullable ScheduledFuture<?> late;
 
-  Exchange(Request request, Response response, Callback callback) {
+  Exchange(Request request, Response response, Callback callback, HttpSettings settings) {
     this.request = request;
     this.response = response;
     this.callback = callback;
+    this.settings = settings;
   }
 
   Optional<String> header(String name) {
@@ -98,14 +100,16 @@ final class Exchange {
     request.addIdleTimeoutListener(silence -> false);
   }
 
-  /** Ends the connection unless the request {@link #arrived} within a time. */
-  void expectWithin(Duration time, ScheduledExecutorService timer) {
+  /** Ends the connection unless the request {@link #arrived} in time. */
+  void expect() {
     EndPoint connection = request.getConnectionMetaData().getConnection().getEndPoint();
     late =
-        timer.schedule(
-            () -> connection.close(new TimeoutException("the request did not arrive in time")),
-            time.toMillis(),
-            TimeUnit.MILLISECONDS);
+        settings
+            .timer()
+            .schedule(
+                () -> connection.close(new TimeoutException("the request did not arrive in time")),
+                settings.timeout().toMillis(),
+                TimeUnit.MILLISECONDS);
   }
 
   /** The request has arrived, or does not matter any more. */
@@ -136,7 +140,31 @@ final class Exchange {
       return;
     }
     HttpErrors.headers(status, response.getHeaders());
+    if (!drain()) {
+      response.getHeaders().put(HttpHeader.CONNECTION, "close");
+    }
     write(status, HttpErrors.JSON, HttpErrors.body(message));
+  }
+
+  /**
+   * Reads what is left of a small body. A connection that is closed with something unread is reset,
+   * and its client may lose the answer.
+   *
+   * @return whether that was all
+   */
+  private boolean drain() {
+    if (header(HttpHeader.EXPECT.asString()).isPresent()) {
+      return false; // It waits for a word before it sends any.
+    }
+    expect();
+    try (RequestBody rest = body(MAX_UNREAD_BYTES)) {
+      rest.transferTo(OutputStream.nullOutputStream());
+      return true;
+    } catch (IOException | HttpException.RuntimeException e) {
+      return false;
+    } finally {
+      arrived();
+    }
   }
 
   /** Ends the connection: too late for an answer. */

@@ -19,6 +19,7 @@ import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
@@ -55,7 +56,7 @@ public final class InferenceHandler extends Handler.Abstract {
       Optional<Function<String, Optional<Caller>>> callers,
       HttpSettings settings) {
     this.models = models;
-    this.translator = new InferTranslator(models);
+    this.translator = new InferTranslator(models, settings.timeout());
     this.forward = forward;
     this.callers = callers;
     this.settings = settings;
@@ -63,11 +64,13 @@ public final class InferenceHandler extends Handler.Abstract {
 
   @Override
   public boolean handle(Request request, Response response, Callback callback) {
-    Optional<RestPath> path = RestPath.of(request.getHttpURI().getCanonicalPath());
+    // Requests for a server rather than a thing of its have no path.
+    Optional<RestPath> path =
+        Optional.ofNullable(request.getHttpURI().getCanonicalPath()).flatMap(RestPath::of);
     if (path.isEmpty()) {
       return false;
     }
-    Exchange exchange = new Exchange(request, response, callback);
+    Exchange exchange = new Exchange(request, response, callback, settings);
     try {
       answer(path.get(), exchange);
     } catch (HttpException.RuntimeException e) {
@@ -142,14 +145,13 @@ public final class InferenceHandler extends Handler.Abstract {
   private void infer(RestPath path, Caller caller, Exchange exchange) throws IOException {
     forward.checkRoom();
     RestCall call;
-    exchange.expectWithin(settings.timeout(), settings.timer());
+    exchange.expect();
     try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
       call = new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
     } finally {
       exchange.arrived();
     }
-    InferTranslator.Ready ready =
-        translator.ready(call.call(), caller, settings.timeout().toNanos());
+    InferTranslator.Ready ready = translator.ready(call.call(), caller, OptionalLong.empty());
     ForwardWait wait = new ForwardWait();
     exchange.onGone(wait);
     wait.cancelWith(forward.start(ready.job(), wait));
@@ -186,7 +188,7 @@ public final class InferenceHandler extends Handler.Abstract {
   /** The object of a request that need not have one. */
   private JsonElement object(Exchange exchange) throws IOException {
     String text;
-    exchange.expectWithin(settings.timeout(), settings.timer());
+    exchange.expect();
     try (RequestBody body = exchange.body(MAX_OBJECT_BYTES)) {
       text = new String(body.readAllBytes(), StandardCharsets.UTF_8);
     } finally {

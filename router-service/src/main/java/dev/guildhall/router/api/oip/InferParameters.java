@@ -6,6 +6,7 @@ import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.MissingExperts;
 import java.time.Duration;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.Set;
 
 /** The parameters of a request: what they are called, what they may be, what they mean. */
@@ -53,19 +54,20 @@ final class InferParameters {
   }
 
   /**
-   * How long the request may take.
+   * How long the request may take: as it says, and no longer than its call.
    *
-   * @param otherwise where it does not say
+   * @param call what is left of the call's own time, if that has an end
+   * @param otherwise where neither says
    */
-  static long timeoutNanos(Map<String, Object> parameters, long otherwise) {
-    long nanos = otherwise;
+  static long timeoutNanos(Map<String, Object> parameters, OptionalLong call, long otherwise) {
+    long nanos = call.orElse(Long.MAX_VALUE);
     if (parameters.containsKey(TIMEOUT_MS)) {
       nanos = Math.min(nanos, timeout(TIMEOUT_MS, parameters, Duration.ofMillis(1)));
     }
     if (parameters.containsKey(TIMEOUT)) {
       nanos = Math.min(nanos, timeout(TIMEOUT, parameters, Duration.ofNanos(1000)));
     }
-    return nanos;
+    return nanos == Long.MAX_VALUE ? otherwise : nanos;
   }
 
   private static long timeout(String name, Map<String, Object> parameters, Duration unit) {

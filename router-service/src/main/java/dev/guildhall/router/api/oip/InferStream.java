@@ -23,6 +23,7 @@ import io.netty.buffer.Unpooled;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.Map;
+import java.util.OptionalLong;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.Future;
@@ -47,7 +48,6 @@ final class InferStream implements StreamObserver<InferMessage> {
   private final InferTranslator translator;
   private final LayerForward forward;
   private final Caller caller;
-  private final StreamLimits limits;
   private final Future<?> ageLimit;
   private final InboundWindow window;
   private final TensorWriter<ModelStreamInferResponse> writer;
@@ -74,7 +74,6 @@ final class InferStream implements StreamObserver<InferMessage> {
     this.translator = translator;
     this.forward = forward;
     this.caller = caller;
-    this.limits = limits;
     this.ageLimit = limits.atMaxAge(this::drain);
     this.window = new InboundWindow(responses, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES);
     this.writer = new TensorWriter<>(responses, payloadBytes -> taken());
@@ -109,8 +108,8 @@ final class InferStream implements StreamObserver<InferMessage> {
     }
     InferTranslator.Ready ready;
     try {
-      long timeoutNanos = limits.defaultTimeout().toNanos();
-      ready = translator.ready(InferWire.read(request), caller, timeoutNanos);
+      // The end of the stream's own time, if it has one, ends the stream and all that is in it.
+      ready = translator.ready(InferWire.read(request), caller, OptionalLong.empty());
     } catch (RuntimeException | OutOfMemoryError e) {
       answer.failed(e);
       return;

@@ -12,8 +12,10 @@ import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.DType;
 import io.netty.buffer.ByteBuf;
+import java.time.Duration;
 import java.util.HashSet;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.Set;
 
 /**
@@ -22,9 +24,14 @@ import java.util.Set;
  */
 public final class InferTranslator {
   private final Models models;
+  private final long defaultNanos;
 
-  public InferTranslator(Models models) {
+  /**
+   * @param defaultTimeout of requests that do not say how long they may take
+   */
+  public InferTranslator(Models models, Duration defaultTimeout) {
     this.models = models;
+    this.defaultNanos = defaultTimeout.toNanos();
   }
 
   /**
@@ -39,11 +46,11 @@ public final class InferTranslator {
    *
    * @param call its tensors are given back, or go with the job
    * @param caller who it is for
-   * @param timeoutNanos unless the request has a shorter one
+   * @param callNanos what is left of the time of the call that brings it, if that has an end
    * @throws GuildhallException INVALID_ARGUMENT or NOT_FOUND: what is wrong, the value, what is
    *     allowed
    */
-  public Ready ready(InferCall call, Caller caller, long timeoutNanos) {
+  public Ready ready(InferCall call, Caller caller, OptionalLong callNanos) {
     try (call) {
       InferTensor hiddenStates = input(call, TensorSpec.HIDDEN_STATES);
       DType dtype = dtype(hiddenStates.spec());
@@ -60,7 +67,8 @@ public final class InferTranslator {
       }
       List<String> outputs = outputs(call.outputs());
       long deadline =
-          System.nanoTime() + InferParameters.timeoutNanos(call.parameters(), timeoutNanos);
+          System.nanoTime()
+              + InferParameters.timeoutNanos(call.parameters(), callNanos, defaultNanos);
       ServedLayer layer = models.acquire(call.model(), call.version());
       // The call gives its own reference back.
       ByteBuf payload = hiddenStates.data().retain();

@@ -64,7 +64,7 @@ public final class InferenceEndpoint implements BindableService {
 
   public InferenceEndpoint(Models models, LayerForward forward, StreamLimits limits) {
     this.models = models;
-    this.translator = new InferTranslator(models);
+    this.translator = new InferTranslator(models, limits.defaultTimeout());
     this.forward = forward;
     this.limits = limits;
   }
@@ -165,7 +165,8 @@ public final class InferenceEndpoint implements BindableService {
     InferTranslator.Ready ready;
     try {
       ready =
-          translator.ready(InferWire.read(request), TokenCheck.CALLER.get(), limits.timeoutNanos());
+          translator.ready(
+              InferWire.read(request), TokenCheck.CALLER.get(), StreamLimits.callNanos());
     } catch (RuntimeException | OutOfMemoryError e) {
       responses.onError(Statuses.toCallFailure(e));
       return;
