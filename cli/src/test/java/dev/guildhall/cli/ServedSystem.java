@@ -53,19 +53,25 @@ final class ServedSystem implements AutoCloseable {
   }
 
   static RouterOptions options(List<String> targets) {
-    return new RouterOptions(
-        targets,
-        0,
-        MAX_TOKENS_IN_FLIGHT,
-        new ExchangeSettings(1 << 20, DType.FP32),
-        Duration.ofSeconds(30),
-        Duration.ofMinutes(30),
-        Duration.ofMillis(100),
-        Optional.empty());
+    RouterOptions options =
+        new RouterOptions(
+            targets,
+            0,
+            MAX_TOKENS_IN_FLIGHT,
+            new ExchangeSettings(1 << 20, DType.FP32),
+            Duration.ofSeconds(30),
+            Duration.ofMinutes(30),
+            Duration.ofMillis(100),
+            Optional.empty());
+    return options.withHttp(0);
   }
 
   int port() {
     return system.router().port();
+  }
+
+  int httpPort() {
+    return system.router().httpPort().orElseThrow();
   }
 
   ManagedChannel channel() {
