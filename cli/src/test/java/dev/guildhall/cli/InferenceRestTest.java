@@ -455,7 +455,6 @@ class InferenceRestTest {
       assertEquals(404, response.statusCode(), path);
       assertFalse(Rest.error(response).isEmpty());
     }
-    assertEquals(404, rest.send(rest.request("/v2/models/a%25b").GET()).statusCode());
     HttpResponse<byte[]> pear =
         rest.post("/v2/models/pear/infer", request("FP32", new float[8], 1, 8));
     assertEquals(404, pear.statusCode());
@@ -482,6 +481,7 @@ class InferenceRestTest {
   @ValueSource(
       strings = {
         "GET /v2/models/%zz HTTP/1.1",
+        "GET /v2/models/a%25b HTTP/1.1",
         "GET /v2/models/%2e%2e/x HTTP/1.1",
         "GET /v2/../../x HTTP/1.1",
         "OPTIONS * HTTP/1.1",
