@@ -5,6 +5,7 @@ import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerConfig;
+import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.safetensors.SafetensorsWriter;
 import dev.guildhall.safetensors.StoredTensor;
@@ -35,6 +36,13 @@ import java.util.stream.Stream;
  */
 public record RepositoryImport(Path repository, String model, WeightType type, boolean link) {
   private static final String WEIGHTS = "model.safetensors";
+
+  /**
+   * @throws GuildhallException INVALID_ARGUMENT if the model's name is none for a folder of layers
+   */
+  public RepositoryImport {
+    LayerRepository.checkFolderName(model);
+  }
 
   /**
    * Writes the blocks.

@@ -128,6 +128,13 @@ class ImportCommandTest {
     assertEquals(1, LayerRepository.open(repository()).layers().size());
   }
 
+  @Test
+  void refusesAModelsNameThatLeavesTheRepository() throws IOException {
+    assertRefused(
+        "the folder's name is \"../olmoe\"; allowed are letters, digits",
+        importOf(MODELS.resolve("olmoe"), "--name", "../olmoe"));
+  }
+
   @ParameterizedTest
   @CsvSource({"bf16,1e-2", "fp16,1e-3", "int8,2e-2", "int4,3e-1"})
   void tellsTheErrorOfFewerBits(String dtype, double atMost) {

@@ -172,15 +172,22 @@ public record LayerRepository(Path folder, List<Layer> layers) {
   }
 
   private static String name(Path relative) {
-    for (Path segment : relative) {
-      if (!NAME.matcher(segment.toString()).matches()) {
-        throw GuildhallException.invalidArgument(
-            "the folder's name is \"%s\"; allowed are letters, digits, '.', '_' and '-', a letter"
-                    .formatted(segment)
-                + " or digit first");
-      }
-    }
+    relative.forEach(segment -> checkFolderName(segment.toString()));
     return relative.toString().replace('\\', '/');
+  }
+
+  /**
+   * Checks the name of a layer's folder, or of a model's.
+   *
+   * @throws GuildhallException INVALID_ARGUMENT saying what is allowed
+   */
+  public static void checkFolderName(String name) {
+    if (!NAME.matcher(name).matches()) {
+      throw GuildhallException.invalidArgument(
+          "the folder's name is \"%s\"; allowed are letters, digits, '.', '_' and '-', a letter"
+                  .formatted(name)
+              + " or digit first");
+    }
   }
 
   private static void warn(Path file, IOException failure) {
