@@ -376,7 +376,7 @@ class HelmChartTest {
   }
 
   @Test
-  void onlyGrpcIsOpenToTheWorld() throws Exception {
+  void onlyRequestsAreOpenToTheWorld() throws Exception {
     HelmChart chart = HelmChart.render("router.service.type=LoadBalancer");
     List<Service> open =
         chart
@@ -386,7 +386,7 @@ class HelmChartTest {
     assertEquals(1, open.size());
     assertEquals("LoadBalancer", open.getFirst().getSpec().getType());
     assertEquals(
-        List.of("grpc"),
+        List.of("http", "grpc"),
         open.getFirst().getSpec().getPorts().stream().map(ServicePort::getName).toList());
   }
 
