@@ -163,8 +163,7 @@ final class RouterFlags {
     if (!stop.isDone()) {
       Servers.ready(
           "grpc=%d http=%d metrics=%d%s%s"
-              .formatted(
-                  server.port(), http, metrics.port(), health.ports(), admin.ports()));
+              .formatted(server.port(), http, metrics.port(), health.ports(), admin.ports()));
     }
     stop.join();
   }
