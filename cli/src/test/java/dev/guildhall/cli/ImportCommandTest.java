@@ -53,7 +53,8 @@ class ImportCommandTest {
           "--k=2",
           "--capacity-factor=1.25",
           "--eval-capacity-factor=2",
-          "--top2-2nd-expert-sampling=false",
+          "--top2-2nd-expert-sampling",
+          "false",
           "--activation=relu");
 
   @TempDir private Path folder;
