@@ -31,7 +31,11 @@ final class DeepSpeedFlags {
   @Option(names = "--use-rts", arity = "1", paramLabel = "BOOL", description = "Default: true.")
   private @Nullable Boolean useRts;
 
-  @Option(names = "--top2-2nd-expert-sampling", paramLabel = "BOOL", description = "Default: true.")
+  @Option(
+      names = "--top2-2nd-expert-sampling",
+      arity = "1",
+      paramLabel = "BOOL",
+      description = "Default: true.")
   private @Nullable Boolean top2SecondExpertSampling;
 
   @Option(
