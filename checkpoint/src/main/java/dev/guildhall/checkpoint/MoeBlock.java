@@ -1,6 +1,7 @@
 package dev.guildhall.checkpoint;
 
 import dev.guildhall.proto.MoeLayerConfig;
+import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.safetensors.StoredTensor;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
@@ -23,7 +24,12 @@ public record MoeBlock(
     MoeLayerConfig config,
     Function<Arena, Map<String, StoredTensor>> tensors,
     List<Path> files) {
+  /**
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT if the name is none for a
+   *     layer's folder: it may come from a stranger's file
+   */
   public MoeBlock {
+    LayerRepository.checkFolderName(name);
     files = List.copyOf(files);
   }
 }

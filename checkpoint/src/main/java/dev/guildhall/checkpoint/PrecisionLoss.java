@@ -1,5 +1,6 @@
 package dev.guildhall.checkpoint;
 
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.onnx.OnnxGraph;
 import dev.guildhall.onnx.OnnxSession;
@@ -39,7 +40,11 @@ final class PrecisionLoss {
     IntStream.of(0, experts / 2, experts - 1)
         .distinct()
         .forEach(e -> loss.add(exact.expert(e), reduced.expert(e), precision));
-    return Math.sqrt(loss.squaredDifference / loss.squaredOutput);
+    if (!Double.isFinite(loss.squaredDifference)) {
+      throw GuildhallException.invalidArgument(
+          "the experts' weights do not fit the type: their outputs are not finite");
+    }
+    return loss.squaredDifference == 0 ? 0 : Math.sqrt(loss.squaredDifference / loss.squaredOutput);
   }
 
   private void add(ExpertWeights exact, ExpertWeights reduced, Precision precision) {

@@ -25,13 +25,17 @@ final class DeepSpeedFlags {
       description = "None, Jitter or RSample. Default: None.")
   private @Nullable String noisyGatePolicy;
 
-  @Option(names = "--drop-tokens", paramLabel = "BOOL", description = "Default: true.")
+  @Option(names = "--drop-tokens", arity = "1", paramLabel = "BOOL", description = "Default: true.")
   private @Nullable Boolean dropTokens;
 
-  @Option(names = "--use-rts", paramLabel = "BOOL", description = "Default: true.")
+  @Option(names = "--use-rts", arity = "1", paramLabel = "BOOL", description = "Default: true.")
   private @Nullable Boolean useRts;
 
-  @Option(names = "--top2-2nd-expert-sampling", paramLabel = "BOOL", description = "Default: true.")
+  @Option(
+      names = "--top2-2nd-expert-sampling",
+      arity = "1",
+      paramLabel = "BOOL",
+      description = "Default: true.")
   private @Nullable Boolean top2SecondExpertSampling;
 
   @Option(

@@ -53,7 +53,8 @@ class ImportCommandTest {
           "--k=2",
           "--capacity-factor=1.25",
           "--eval-capacity-factor=2",
-          "--top2-2nd-expert-sampling=false",
+          "--top2-2nd-expert-sampling",
+          "false",
           "--activation=relu");
 
   @TempDir private Path folder;
@@ -133,6 +134,46 @@ class ImportCommandTest {
     assertRefused(
         "the folder's name is \"../olmoe\"; allowed are letters, digits",
         importOf(MODELS.resolve("olmoe"), "--name", "../olmoe"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"../../escaped", "_orig_mod.moe", "a/b"})
+  void refusesBlocksWhoseNamesAreNoneForFolders(String prefix) throws IOException {
+    Map<String, StoredTensor> tensors = new TreeMap<>();
+    try (SafetensorsFile digits =
+        SafetensorsFile.open(Digits.REPOSITORY.resolve("digits/model.safetensors"))) {
+      digits
+          .tensors()
+          .forEach((name, tensor) -> tensors.put(name.replaceFirst("^moe", prefix), tensor));
+      SafetensorsWriter.write(folder.resolve("odd.safetensors"), tensors, Map.of());
+    }
+    assertRefused(
+        "the folder's name is \"" + prefix + "\"",
+        importOf(folder.resolve("odd.safetensors"), "--k=2"));
+    assertFalse(Files.exists(folder.resolve("../escaped")));
+  }
+
+  @Test
+  void refusesExpertsThatAreMoreThanTwoMaps() throws IOException {
+    Map<String, StoredTensor> tensors = new TreeMap<>();
+    try (SafetensorsFile digits =
+        SafetensorsFile.open(Digits.REPOSITORY.resolve("digits/model.safetensors"))) {
+      tensors.putAll(digits.tensors());
+      tensors.put(
+          "moe.deepspeed_moe.experts.deepspeed_experts.0.norm.weight",
+          Tensors.fp32(new float[128], 128));
+      SafetensorsWriter.write(folder.resolve("norm.safetensors"), tensors, Map.of());
+    }
+    assertRefused(
+        "allowed are two linear maps", importOf(folder.resolve("norm.safetensors"), "--k=2"));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"8.5", "[]", "\"many\""})
+  void refusesAConfigWithAnotherKindOfValue(String value) throws IOException {
+    Path model = copyOf("olmoe");
+    edit(model.resolve("config.json"), "\"num_experts\": 16", "\"num_experts\": " + value);
+    assertRefused("num_experts is " + value, importOf(model));
   }
 
   @ParameterizedTest

@@ -12,12 +12,16 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** DeepSpeed's MoE modules as layers of ours; all have the same arguments. */
 final class DeepSpeedBlocks {
   private static final String GATE = "deepspeed_moe.gate.wg.weight";
   private static final String EXPERTS = "deepspeed_moe.experts.deepspeed_experts.";
   private static final String WEIGHT = ".weight";
+  private static final String BIAS = ".bias";
 
   private final DeepSpeedArguments arguments;
   private final int k;
@@ -92,7 +96,11 @@ final class DeepSpeedBlocks {
                 entry -> entry.getKey().endsWith(WEIGHT) && entry.getValue().shape().size() == 2)
             .map(entry -> entry.getKey().substring(0, entry.getKey().length() - WEIGHT.length()))
             .toList();
-    if (maps.size() != 2) {
+    Set<String> known =
+        maps.stream()
+            .flatMap(map -> Stream.of(map + WEIGHT, map + BIAS))
+            .collect(Collectors.toSet());
+    if (maps.size() != 2 || !known.containsAll(expert.keySet())) {
       throw GuildhallException.invalidArgument(
           "the experts of MoE layer \"%s\" have the tensors %s; allowed are two linear maps, [ffn_size, %d] and back: export others as .onnx"
               .formatted(layer.prefix(), expert.keySet(), hiddenSize));

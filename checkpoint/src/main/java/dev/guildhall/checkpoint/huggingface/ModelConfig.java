@@ -31,11 +31,20 @@ record ModelConfig(Path file, JsonObject json) {
   }
 
   int integer(String field) {
-    return value(field, "a whole number", JsonElement::getAsBigDecimal).intValueExact();
+    return value(field, "a whole number", json -> json.getAsBigDecimal().intValueExact());
   }
 
   int integer(String field, int absent) {
     return has(field) ? integer(field) : absent;
+  }
+
+  /** How many layers it is from one to the next; 1 if absent. */
+  int step(String field) {
+    int step = integer(field, 1);
+    if (step < 1) {
+      throw wrong(field, "a whole number from 1");
+    }
+    return step;
   }
 
   double number(String field, double absent) {
@@ -59,13 +68,12 @@ record ModelConfig(Path file, JsonObject json) {
     if (!has(field)) {
       return false;
     }
-    for (JsonElement element :
-        value(field, "a list of whole numbers", JsonElement::getAsJsonArray)) {
-      if (element.getAsInt() == number) {
-        return true;
-      }
-    }
-    return false;
+    return value(
+        field,
+        "a list of whole numbers",
+        json ->
+            json.getAsJsonArray().asList().stream()
+                .anyMatch(element -> element.getAsInt() == number));
   }
 
   private <T> T value(String field, String allowed, Function<JsonElement, T> as) {
@@ -75,7 +83,10 @@ record ModelConfig(Path file, JsonObject json) {
     }
     try {
       return as.apply(json.get(field));
-    } catch (IllegalStateException | NumberFormatException | UnsupportedOperationException e) {
+    } catch (IllegalStateException
+        | ArithmeticException
+        | NumberFormatException
+        | UnsupportedOperationException e) {
       throw wrong(field, allowed);
     }
   }

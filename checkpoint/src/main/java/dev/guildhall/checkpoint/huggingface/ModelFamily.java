@@ -142,12 +142,12 @@ enum ModelFamily {
   private static boolean isQwenSparse(ModelConfig config, int layer) {
     return !config.lists("mlp_only_layers", layer)
         && config.integer("num_experts") > 0
-        && (layer + 1) % config.integer("decoder_sparse_step", 1) == 0;
+        && (layer + 1) % config.step("decoder_sparse_step") == 0;
   }
 
   private static boolean isDeepSeekSparse(ModelConfig config, int layer) {
     return layer >= config.integer("first_k_dense_replace", 0)
-        && layer % config.integer("moe_layer_freq", 1) == 0;
+        && layer % config.step("moe_layer_freq") == 0;
   }
 
   private static MoeLayerConfig.Builder qwen(ModelConfig config, String prefix) {

@@ -54,6 +54,7 @@ final class Shards implements AutoCloseable {
       }
     } catch (IOException
         | JsonParseException
+        | ClassCastException
         | IllegalStateException
         | UnsupportedOperationException
         | NullPointerException e) {
