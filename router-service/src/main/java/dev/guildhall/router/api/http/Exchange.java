@@ -3,6 +3,7 @@ package dev.guildhall.router.api.http;
 import static dev.guildhall.error.GuildhallException.invalidArgument;
 
 import com.google.gson.JsonElement;
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.api.oip.InferAnswer;
 import dev.guildhall.router.api.oip.InferTensor;
 import io.netty.buffer.ByteBuf;
@@ -12,6 +13,7 @@ import java.io.OutputStream;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -27,14 +29,16 @@ import org.eclipse.jetty.io.EndPoint;
 import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
 import org.eclipse.jetty.util.Callback;
-import org.jspecify.annotations.Nullable;
 
 /** One request and its answer, which is given once. Blocks; used by one thread, but for the end. */
 final class Exchange {
   /** Of the JSON object, where binary data follows it. */
   private static final String JSON_BYTES = "Inference-Header-Content-Length";
 
+  /** Of a body that is read only in order to be rid of it. */
   private static final int MAX_UNREAD_BYTES = 1 << 20;
+
+  private static final Duration UNREAD_TIME = Duration.ofSeconds(1);
 
   private static final String BINARY = "application/octet-stream";
 
@@ -42,7 +46,6 @@ final class Exchange {
   private final Response response;
   private final Callback callback;
   private final HttpSettings settings;
-  private @Nullable ScheduledFuture<?> late;
 
   Exchange(Request request, Response response, Callback callback, HttpSettings settings) {
     this.request = request;
@@ -78,8 +81,22 @@ final class Exchange {
     return request.getConnectionMetaData().getRemoteSocketAddress();
   }
 
+  /**
+   * The body, unpacked.
+   *
+   * @throws HttpException.RuntimeException 415 if it is packed in a way that we do not know
+   */
   RequestBody body(int most) {
-    return new RequestBody(request, most);
+    // Whatever was unpacked does not say so any more.
+    header(HttpHeader.CONTENT_ENCODING.asString())
+        .filter(encoding -> !encoding.equalsIgnoreCase("identity"))
+        .ifPresent(encoding -> {
+          response.getHeaders().put(HttpHeader.ACCEPT_ENCODING, "gzip");
+          throw new HttpException.RuntimeException(
+              HttpStatus.UNSUPPORTED_MEDIA_TYPE_415,
+              "Content-Encoding is \"%s\"; allowed is gzip".formatted(encoding));
+        });
+    return new RequestBody(request, most, settings.timeout());
   }
 
   /** HEAD is what GET would be, without the body. */
@@ -98,25 +115,6 @@ final class Exchange {
     request.addFailureListener(failure -> action.run());
     // The answer may take longer than a connection may be silent.
     request.addIdleTimeoutListener(silence -> false);
-  }
-
-  /** Ends the connection unless the request {@link #arrived} in time. */
-  void expect() {
-    EndPoint connection = request.getConnectionMetaData().getConnection().getEndPoint();
-    late =
-        settings
-            .timer()
-            .schedule(
-                () -> connection.close(new TimeoutException("the request did not arrive in time")),
-                settings.timeout().toMillis(),
-                TimeUnit.MILLISECONDS);
-  }
-
-  /** The request has arrived, or does not matter any more. */
-  void arrived() {
-    if (late != null) {
-      late.cancel(false);
-    }
   }
 
   void json(int status, JsonElement object) {
@@ -139,7 +137,7 @@ final class Exchange {
       fail(new IOException(message));
       return;
     }
-    HttpErrors.headers(status, response.getHeaders());
+    HttpErrors.headers(request, status, response.getHeaders());
     if (!drain()) {
       response.getHeaders().put(HttpHeader.CONNECTION, "close");
     }
@@ -156,14 +154,11 @@ final class Exchange {
     if (header(HttpHeader.EXPECT.asString()).isPresent()) {
       return false; // It waits for a word before it sends any.
     }
-    expect();
-    try (RequestBody rest = body(MAX_UNREAD_BYTES)) {
+    try (RequestBody rest = new RequestBody(request, MAX_UNREAD_BYTES, UNREAD_TIME)) {
       rest.transferTo(OutputStream.nullOutputStream());
       return true;
-    } catch (IOException | HttpException.RuntimeException e) {
+    } catch (IOException | GuildhallException | HttpException.RuntimeException e) {
       return false;
-    } finally {
-      arrived();
     }
   }
 
@@ -179,8 +174,18 @@ final class Exchange {
     response.write(true, ByteBuffer.wrap(content), callback);
   }
 
-  /** Writes an answer; ownership is taken. */
+  /**
+   * Writes an answer; ownership is taken. The client has as long to take it as to send a request.
+   */
   void answer(InferAnswer answer, Predicate<String> isBinary) throws IOException {
+    EndPoint connection = request.getConnectionMetaData().getConnection().getEndPoint();
+    ScheduledFuture<?> late =
+        settings
+            .timer()
+            .schedule(
+                () -> connection.close(new TimeoutException("the answer was not taken in time")),
+                settings.timeout().toMillis(),
+                TimeUnit.MILLISECONDS);
     try (answer) {
       RestAnswer rest = new RestAnswer(answer, isBinary);
       rest.check();
@@ -195,6 +200,8 @@ final class Exchange {
       } else {
         writeBinary(rest, behind);
       }
+    } finally {
+      late.cancel(false);
     }
     callback.succeeded();
   }

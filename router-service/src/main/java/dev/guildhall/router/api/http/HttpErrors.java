@@ -6,7 +6,9 @@ import io.grpc.Status;
 import java.nio.charset.StandardCharsets;
 import org.eclipse.jetty.http.HttpFields;
 import org.eclipse.jetty.http.HttpHeader;
+import org.eclipse.jetty.http.HttpMethod;
 import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.server.Request;
 
 /** The one place where our errors become HTTP's. */
 final class HttpErrors {
@@ -19,7 +21,6 @@ final class HttpErrors {
 
   private HttpErrors() {}
 
-  /** The status of a failure; an unexpected one is logged. */
   static int code(Status status) {
     return switch (status.getCode()) {
       case INVALID_ARGUMENT, OUT_OF_RANGE -> HttpStatus.BAD_REQUEST_400;
@@ -34,12 +35,17 @@ final class HttpErrors {
     };
   }
 
+  /** The status of a failure; an unexpected one is logged. */
   static Status status(Throwable failure) {
     return Statuses.toStatus(failure);
   }
 
   /** What a client should know beside the status. */
-  static void headers(int code, HttpFields.Mutable headers) {
+  static void headers(Request request, int code, HttpFields.Mutable headers) {
+    if (HttpMethod.CONNECT.is(request.getMethod())) {
+      // Jetty would leave the connection open, whatever the client asks for, as to a proxy.
+      headers.put(HttpHeader.CONNECTION, "close");
+    }
     if (code == HttpStatus.TOO_MANY_REQUESTS_429) {
       headers.put(HttpHeader.RETRY_AFTER, RETRY_SECONDS);
     } else if (code == HttpStatus.UNAUTHORIZED_401) {

@@ -11,8 +11,9 @@ import java.util.concurrent.ScheduledExecutorService;
  * @param port 0 picks a free one
  * @param tls plain HTTP without
  * @param maxBodyBytes of a request, as it comes and unpacked
- * @param timeout for a request's body to arrive, and for the answer where the request says nothing
- * @param timer runs the ends of requests that do not arrive; they do not block it
+ * @param timeout for a request's body to arrive, for its answer to be taken, and for what is
+ *     between where the request says nothing
+ * @param timer ends the connections of those who do not take their answers, which does not block it
  * @param grace how long requests in progress may go on when the port closes
  */
 public record HttpSettings(

@@ -145,11 +145,8 @@ public final class InferenceHandler extends Handler.Abstract {
   private void infer(RestPath path, Caller caller, Exchange exchange) throws IOException {
     forward.checkRoom();
     RestCall call;
-    exchange.expect();
     try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
       call = new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
-    } finally {
-      exchange.arrived();
     }
     InferTranslator.Ready ready = translator.ready(call.call(), caller, OptionalLong.empty());
     ForwardWait wait = new ForwardWait();
@@ -188,11 +185,8 @@ public final class InferenceHandler extends Handler.Abstract {
   /** The object of a request that need not have one. */
   private JsonElement object(Exchange exchange) throws IOException {
     String text;
-    exchange.expect();
     try (RequestBody body = exchange.body(MAX_OBJECT_BYTES)) {
       text = new String(body.readAllBytes(), StandardCharsets.UTF_8);
-    } finally {
-      exchange.arrived();
     }
     try {
       JsonElement object = JsonParser.parseString(text.isBlank() ? "{}" : text);
@@ -218,7 +212,7 @@ public final class InferenceHandler extends Handler.Abstract {
 
   private <T> T await(CompletableFuture<T> outcome) {
     try {
-      return outcome.orTimeout(settings.timeout().toMillis(), TimeUnit.MILLISECONDS).join();
+      return outcome.copy().orTimeout(settings.timeout().toMillis(), TimeUnit.MILLISECONDS).join();
     } catch (CompletionException e) {
       Throwable cause = LayerChanges.cause(e);
       if (cause instanceof TimeoutException) {

@@ -11,6 +11,11 @@ import org.eclipse.jetty.util.Callback;
 /** Tells what the HTTP server itself finds wrong in the form of our own errors. */
 final class JsonErrors extends ErrorHandler {
   @Override
+  public boolean errorPageForMethod(String method) {
+    return true;
+  }
+
+  @Override
   protected void generateResponse(
       Request request,
       Response response,
@@ -18,6 +23,7 @@ final class JsonErrors extends ErrorHandler {
       String message,
       Throwable cause,
       Callback callback) {
+    HttpErrors.headers(request, code, response.getHeaders());
     response.getHeaders().put(HttpHeader.CONTENT_TYPE, HttpErrors.JSON);
     response.write(true, ByteBuffer.wrap(HttpErrors.body(text(code, message))), callback);
   }
