@@ -58,7 +58,11 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The Open Inference Protocol as any gRPC client with generated stubs sees it, over a socket. */
+/**
+ * The Open Inference Protocol as any gRPC client with generated stubs sees it, over a socket. The
+ * stubs are those of our own file, whose every name, number and type InferProtocolTest holds to the
+ * published definition.
+ */
 class InferenceGrpcTest {
   private static final double TOLERANCE = 1e-4;
 

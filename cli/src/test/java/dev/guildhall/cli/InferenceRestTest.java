@@ -248,7 +248,8 @@ class InferenceRestTest {
     String request = request("FP32", Tensors.random(5, 64 * 8), 64, 8);
     String training =
         "{\"parameters\": {\"training\": true, \"seed\": 18446744073709551615, \"timeout_ms\": 20000,"
-            + " \"on_missing_expert\": \"drop\"}, \"outputs\": [{\"name\": \"exp_counts\"}], "
+            + " \"on_missing_expert\": \"drop\", \"headers\": {\"for\": [\"others\"]}, \"priority\": null},"
+            + " \"outputs\": [{\"name\": \"exp_counts\"}], "
             + request.substring(1);
     JsonObject eval = Rest.json(rest.post("/v2/models/tight/infer", request));
     HttpResponse<byte[]> trained = rest.post("/v2/models/tight/infer", training);
@@ -345,6 +346,7 @@ class InferenceRestTest {
         Arguments.of(400, "shape is [1, 9]", good.replace("[1, 8]", "[1, 9]")),
         Arguments.of(400, "hidden_states has 32 bytes", good.replace("[1, 8]", "[2, 8]")),
         Arguments.of(400, "datatype \"INT32\"", good.replace("FP32", "INT32")),
+        Arguments.of(400, "datatype \"BYTES\"", good.replace("FP32", "BYTES")),
         Arguments.of(400, "input is \"x\"", good.replace("hidden_states", "x")),
         Arguments.of(400, "hidden_states has Infinity", good.replace("0.0", "1e999")),
         Arguments.of(400, "more than 16 dimensions", good.replace("[0.0", "[".repeat(17) + "0.0")),
@@ -379,6 +381,26 @@ class InferenceRestTest {
             400,
             "parameter seed is 1.5; allowed is a whole number",
             good.replace("}]}", "}], \"parameters\": {\"seed\": 1.5}}")),
+        Arguments.of(
+            400,
+            "data has 1.5; allowed are whole numbers",
+            good.replace(
+                "}]}",
+                "}, {\"name\": \"used_token\", \"shape\": [1], \"data\": [1.5], \"datatype\": \"INT64\"}]}")),
+        Arguments.of(
+            400,
+            "parameter seed is BEGIN_ARRAY; allowed is a whole number",
+            good.replace("}]}", "}], \"parameters\": {\"seed\": [1]}}")),
+        Arguments.of(
+            400,
+            "parameter binary_data_output is 1; allowed is true or false",
+            good.replace("}]}", "}], \"parameters\": {\"binary_data_output\": 1}}")),
+        Arguments.of(
+            400,
+            "tensor output has the parameter classification",
+            good.replace(
+                "}]}",
+                "}], \"outputs\": [{\"name\": \"output\", \"parameters\": {\"classification\": 1}}]}")),
         Arguments.of(
             413,
             "which is what is allowed",

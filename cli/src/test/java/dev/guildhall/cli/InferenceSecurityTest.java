@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.guildhall.proto.inference.GRPCInferenceServiceGrpc;
+import dev.guildhall.proto.inference.ModelRepositoryParameter;
 import dev.guildhall.proto.inference.RepositoryModelLoadRequest;
 import dev.guildhall.proto.inference.RepositoryModelUnloadRequest;
 import dev.guildhall.proto.inference.ServerMetadataRequest;
@@ -175,6 +176,10 @@ class InferenceSecurityTest {
       HttpResponse<byte[]> again = rest.post("/v2/repository/models/model/first/unload", "");
       assertEquals(404, again.statusCode());
       assertEquals(404, rest.post("/v2/repository/models/pear/load", "").statusCode());
+      HttpResponse<byte[]> changed =
+          rest.post("/v2/repository/models/tight/load", "{\"parameters\": {\"config\": \"{}\"}}");
+      assertEquals(400, changed.statusCode());
+      assertTrue(Rest.error(changed).startsWith("parameters of the load are config"));
 
       ManagedChannel channel = channel(server);
       try {
@@ -192,6 +197,16 @@ class InferenceSecurityTest {
                     client.repositoryModelLoad(
                         RepositoryModelLoadRequest.newBuilder().setModelName("pear").build()));
         assertEquals(Status.Code.NOT_FOUND, missing.getStatus().getCode());
+        StatusRuntimeException other =
+            assertThrows(
+                StatusRuntimeException.class,
+                () ->
+                    client.repositoryModelLoad(
+                        RepositoryModelLoadRequest.newBuilder()
+                            .setModelName("model/first")
+                            .putParameters("config", ModelRepositoryParameter.getDefaultInstance())
+                            .build()));
+        assertEquals(Status.Code.INVALID_ARGUMENT, other.getStatus().getCode());
       } finally {
         channel.shutdownNow();
       }

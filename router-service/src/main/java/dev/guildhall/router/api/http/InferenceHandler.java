@@ -10,6 +10,7 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.oip.InferParameters;
 import dev.guildhall.router.api.oip.InferTranslator;
 import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.LayerForward;
@@ -20,6 +21,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
@@ -159,15 +161,13 @@ public final class InferenceHandler extends Handler.Abstract {
     JsonElement asked = object(exchange);
     switch (path.action()) {
       case "index" -> {
-        boolean readyOnly = isTrue(asked, "ready");
-        List<Models.Entry> entries =
-            await(models.index()).stream()
-                .filter(entry -> !readyOnly || entry.reason().isEmpty())
-                .toList();
+        List<Models.Entry> entries = await(models.index(isTrue(asked, "ready")));
         exchange.json(HttpStatus.OK_200, ModelsJson.index(entries));
       }
       case "load" -> {
-        await(changes(exchange).load(path.model()));
+        LayerChanges changes = changes(exchange);
+        InferParameters.checkLoad(parameters(asked));
+        await(changes.load(path.model()));
         exchange.empty();
       }
       default -> {
@@ -208,6 +208,17 @@ public final class InferenceHandler extends Handler.Abstract {
       throw invalidArgument("%s is %s; allowed is true or false".formatted(name, value));
     }
     return value.getAsBoolean();
+  }
+
+  private static Set<String> parameters(JsonElement object) {
+    JsonElement parameters = object.getAsJsonObject().get("parameters");
+    if (parameters == null) {
+      return Set.of();
+    }
+    if (!parameters.isJsonObject()) {
+      throw invalidArgument("parameters are %s; allowed is an object".formatted(parameters));
+    }
+    return parameters.getAsJsonObject().keySet();
   }
 
   private <T> T await(CompletableFuture<T> outcome) {

@@ -115,6 +115,9 @@ final class JsonElements implements AutoCloseable {
       return data;
     }
     int elements = data.readableBytes() / form.bytes;
+    if (wanted == Form.INT64) {
+      checkWhole(elements);
+    }
     ByteBuf converted = Buffers.allocate(Math.multiplyExact(elements, wanted.bytes)).clear();
     for (int i = 0; i < elements; i++) {
       double value = data.getDoubleLE(i * Double.BYTES);
@@ -128,6 +131,15 @@ final class JsonElements implements AutoCloseable {
     }
     data.release();
     return converted;
+  }
+
+  private void checkWhole(int elements) {
+    for (int i = 0; i < elements; i++) {
+      double value = data.getDoubleLE(i * Double.BYTES);
+      if (value != Math.rint(value)) {
+        throw invalidArgument("data has %s; allowed are whole numbers".formatted(value));
+      }
+    }
   }
 
   @Override

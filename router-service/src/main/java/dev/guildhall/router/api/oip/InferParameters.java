@@ -10,7 +10,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 
 /** The parameters of a request: what they are called, what they may be, what they mean. */
-final class InferParameters {
+public final class InferParameters {
   private static final String TRAINING = "training";
   private static final String SEED = "seed";
   private static final String ON_MISSING_EXPERT = "on_missing_expert";
@@ -23,9 +23,42 @@ final class InferParameters {
   private static final Set<String> IGNORED =
       Set.of("binary_data_output", "content_type", "headers", "priority");
 
+  /** Of a tensor: they would have its content elsewhere, or make something else of it. */
+  private static final Set<String> UNSUPPORTED = Set.of("shared_memory_region", "classification");
+
   private static final Duration LONGEST = Duration.ofDays(1);
 
   private InferParameters() {}
+
+  /**
+   * Checks the names of a tensor's parameters; those that are for other servers only are left
+   * alone.
+   *
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT
+   */
+  public static void checkTensor(String tensor, Set<String> parameters) {
+    for (String name : parameters) {
+      if (UNSUPPORTED.contains(name)) {
+        throw invalidArgument(
+            "tensor %s has the parameter %s, which this server does not support"
+                .formatted(tensor, name));
+      }
+    }
+  }
+
+  /**
+   * Checks the names of the parameters of a layer's loading.
+   *
+   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT: they would load something else
+   *     than what the repository has
+   */
+  public static void checkLoad(Set<String> parameters) {
+    if (!parameters.isEmpty()) {
+      throw invalidArgument(
+          "parameters of the load are %s; allowed are none: layers are loaded as the repository has them"
+              .formatted(String.join(", ", parameters)));
+    }
+  }
 
   /**
    * Writes them into a request of ours.

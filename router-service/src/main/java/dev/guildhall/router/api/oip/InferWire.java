@@ -19,13 +19,9 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 
 /** The protocol's gRPC messages, to and from what both faces have in common. */
 final class InferWire {
-  /** Parameters of a tensor that would have its content elsewhere, or make something else of it. */
-  private static final Set<String> UNSUPPORTED = Set.of("shared_memory_region", "classification");
-
   private InferWire() {}
 
   /** Whether the request's tensors are raw; the answer's are so too then. */
@@ -53,12 +49,12 @@ final class InferWire {
       Map<String, Object> parameters = parameters(header.getParametersMap());
       List<String> outputs = new ArrayList<>();
       for (InferRequestedOutputTensor output : header.getOutputsList()) {
-        checkTensorParameters(output.getName(), output.getParametersMap().keySet());
+        InferParameters.checkTensor(output.getName(), output.getParametersMap().keySet());
         outputs.add(output.getName());
       }
       for (int i = 0; i < header.getInputsCount(); i++) {
         InferInputTensor input = header.getInputs(i);
-        checkTensorParameters(input.getName(), input.getParametersMap().keySet());
+        InferParameters.checkTensor(input.getName(), input.getParametersMap().keySet());
         TensorSpec spec =
             new TensorSpec(input.getName(), input.getDatatype(), input.getShapeList());
         if (!raw.isEmpty() && input.hasContents()) {
@@ -82,21 +78,6 @@ final class InferWire {
       throw e;
     } finally {
       raw.forEach(ByteBuf::release);
-    }
-  }
-
-  /**
-   * Checks a tensor's parameters; those that are for other servers only are left alone.
-   *
-   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT
-   */
-  static void checkTensorParameters(String tensor, Set<String> parameters) {
-    for (String name : parameters) {
-      if (UNSUPPORTED.contains(name)) {
-        throw invalidArgument(
-            "tensor %s has the parameter %s, which this server does not support"
-                .formatted(tensor, name));
-      }
     }
   }
 

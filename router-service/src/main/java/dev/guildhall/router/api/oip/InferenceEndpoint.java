@@ -4,33 +4,28 @@ import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.inference.GRPCInferenceServiceGrpc;
-import dev.guildhall.proto.inference.InferStatistics;
 import dev.guildhall.proto.inference.ModelInferResponse;
 import dev.guildhall.proto.inference.ModelMetadataRequest;
 import dev.guildhall.proto.inference.ModelMetadataResponse;
-import dev.guildhall.proto.inference.ModelMetadataResponse.TensorMetadata;
 import dev.guildhall.proto.inference.ModelReadyRequest;
 import dev.guildhall.proto.inference.ModelReadyResponse;
-import dev.guildhall.proto.inference.ModelStatistics;
 import dev.guildhall.proto.inference.ModelStatisticsRequest;
 import dev.guildhall.proto.inference.ModelStatisticsResponse;
 import dev.guildhall.proto.inference.ModelStreamInferResponse;
 import dev.guildhall.proto.inference.RepositoryIndexRequest;
 import dev.guildhall.proto.inference.RepositoryIndexResponse;
-import dev.guildhall.proto.inference.RepositoryIndexResponse.ModelIndex;
+import dev.guildhall.proto.inference.RepositoryModelLoadRequest;
 import dev.guildhall.proto.inference.RepositoryModelLoadResponse;
 import dev.guildhall.proto.inference.RepositoryModelUnloadResponse;
 import dev.guildhall.proto.inference.ServerLiveResponse;
 import dev.guildhall.proto.inference.ServerMetadataResponse;
 import dev.guildhall.proto.inference.ServerReadyResponse;
-import dev.guildhall.proto.inference.StatisticDuration;
 import dev.guildhall.router.api.CancelSwitch;
 import dev.guildhall.router.api.PeerAddress;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
-import dev.guildhall.router.forward.ForwardStatistics;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.rpc.InferMessage;
 import dev.guildhall.rpc.InferMethods;
@@ -98,13 +93,7 @@ public final class InferenceEndpoint implements BindableService {
     add(service, GRPCInferenceServiceGrpc.getModelMetadataMethod(), this::modelMetadata);
     add(service, GRPCInferenceServiceGrpc.getModelStatisticsMethod(), this::modelStatistics);
     addLater(service, GRPCInferenceServiceGrpc.getRepositoryIndexMethod(), this::repositoryIndex);
-    addLater(
-        service,
-        GRPCInferenceServiceGrpc.getRepositoryModelLoadMethod(),
-        request ->
-            changes(request.getRepositoryName())
-                .load(request.getModelName())
-                .thenApply(version -> RepositoryModelLoadResponse.getDefaultInstance()));
+    addLater(service, GRPCInferenceServiceGrpc.getRepositoryModelLoadMethod(), this::load);
     addLater(
         service,
         GRPCInferenceServiceGrpc.getRepositoryModelUnloadMethod(),
@@ -254,25 +243,7 @@ public final class InferenceEndpoint implements BindableService {
   }
 
   private ModelMetadataResponse modelMetadata(ModelMetadataRequest request) {
-    Models.Model model = models.model(request.getName(), request.getVersion());
-    return ModelMetadataResponse.newBuilder()
-        .setName(model.name())
-        .addVersions(model.version())
-        .setPlatform(Models.PLATFORM)
-        .addAllInputs(metadata(model.inputs()))
-        .addAllOutputs(metadata(model.outputs()))
-        .build();
-  }
-
-  private static List<TensorMetadata> metadata(List<TensorSpec> tensors) {
-    return tensors.stream()
-        .map(tensor ->
-            TensorMetadata.newBuilder()
-                .setName(tensor.name())
-                .setDatatype(tensor.datatype())
-                .addAllShape(tensor.shape())
-                .build())
-        .toList();
+    return ModelsWire.metadata(models.model(request.getName(), request.getVersion()));
   }
 
   private ModelStatisticsResponse modelStatistics(ModelStatisticsRequest request) {
@@ -280,52 +251,21 @@ public final class InferenceEndpoint implements BindableService {
         request.getName().isEmpty()
             ? models.all()
             : List.of(models.model(request.getName(), request.getVersion()));
-    return ModelStatisticsResponse.newBuilder()
-        .addAllModelStats(asked.stream().map(this::statistics).toList())
-        .build();
-  }
-
-  private ModelStatistics statistics(Models.Model model) {
-    ForwardStatistics.Totals totals = models.statistics(model);
-    return ModelStatistics.newBuilder()
-        .setName(model.name())
-        .setVersion(model.version())
-        .setLastInference(totals.lastMillis())
-        .setInferenceCount(totals.tokens())
-        .setExecutionCount(totals.succeeded())
-        .setInferenceStats(
-            InferStatistics.newBuilder()
-                .setSuccess(duration(totals.succeeded(), totals.succeededNanos()))
-                .setFail(duration(totals.failed(), totals.failedNanos()))
-                .setQueue(duration(totals.succeeded(), totals.queueNanos()))
-                .setComputeInput(duration(0, 0))
-                .setComputeInfer(duration(totals.succeeded(), totals.computeNanos()))
-                .setComputeOutput(duration(0, 0)))
-        .build();
-  }
-
-  private static StatisticDuration duration(long count, long nanos) {
-    return StatisticDuration.newBuilder().setCount(count).setNs(nanos).build();
+    return ModelsWire.statistics(models, asked);
   }
 
   private CompletableFuture<RepositoryIndexResponse> repositoryIndex(
       RepositoryIndexRequest request) {
     checkRepository(request.getRepositoryName());
-    return models
-        .index()
-        .thenApply(entries -> {
-          RepositoryIndexResponse.Builder response = RepositoryIndexResponse.newBuilder();
-          entries.stream()
-              .filter(entry -> !request.getReady() || entry.reason().isEmpty())
-              .forEach(entry ->
-                  response.addModels(
-                      ModelIndex.newBuilder()
-                          .setName(entry.name())
-                          .setVersion(entry.version())
-                          .setState(entry.state())
-                          .setReason(entry.reason())));
-          return response.build();
-        });
+    return models.index(request.getReady()).thenApply(ModelsWire::index);
+  }
+
+  private CompletableFuture<RepositoryModelLoadResponse> load(RepositoryModelLoadRequest request) {
+    LayerChanges changes = changes(request.getRepositoryName());
+    InferParameters.checkLoad(request.getParametersMap().keySet());
+    return changes
+        .load(request.getModelName())
+        .thenApply(version -> RepositoryModelLoadResponse.getDefaultInstance());
   }
 
   private LayerChanges changes(String repository) {

@@ -14,7 +14,6 @@ import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.tensor.DType;
 import java.net.InetSocketAddress;
 import java.net.SocketAddress;
-import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -184,8 +183,12 @@ public final class Models {
     return statistics.of(model.name());
   }
 
-  /** The layers of the repository, served or not. */
-  public CompletableFuture<List<Entry>> index() {
+  /**
+   * The layers of the repository.
+   *
+   * @param readyOnly leaves out those that are not served, or not ready
+   */
+  public CompletableFuture<List<Entry>> index(boolean readyOnly) {
     return repository
         .names()
         .thenApply(names -> {
@@ -194,7 +197,9 @@ public final class Models {
           for (Model model : all()) {
             entries.put(model.name(), new Entry(model.name(), model.version(), model.reason()));
           }
-          return new ArrayList<>(entries.values());
+          return entries.values().stream()
+              .filter(entry -> !readyOnly || entry.reason().isEmpty())
+              .toList();
         });
   }
 
