@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import ch.qos.logback.classic.Logger;
 import ch.qos.logback.classic.spi.ILoggingEvent;
 import ch.qos.logback.core.read.ListAppender;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.ListLayersRequest;
@@ -210,7 +210,7 @@ class BufferLeakTest {
           ForwardRequest.newBuilder()
               .setId(id)
               .setLayer(random.nextInt(50) == 0 ? "none" : LAYER)
-              .setDtype(DType.DTYPE_FP32)
+              .setDtype(Dtype.DTYPE_FP32)
               .addShape(tokens)
               .addShape(HIDDEN)
               .setTimeoutMs(random.nextInt(10) == 0 ? 1 : 30_000)

@@ -12,7 +12,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.gson.Gson;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.repository.Layer;
@@ -396,7 +396,7 @@ class ImportCommandTest {
                 .forward(
                     ForwardRequest.newBuilder()
                         .setLayer(name)
-                        .setDtype(DType.DTYPE_FP32)
+                        .setDtype(Dtype.DTYPE_FP32)
                         .addShape(1)
                         .addShape(32)
                         .setHiddenStates(Tensors.bytes(Tensors.random(1, 32)))
@@ -473,7 +473,7 @@ class ImportCommandTest {
                 .forward(
                     ForwardRequest.newBuilder()
                         .setLayer(name)
-                        .setDtype(DType.DTYPE_FP32)
+                        .setDtype(Dtype.DTYPE_FP32)
                         .addShape(1)
                         .addShape(16)
                         .setHiddenStates(Tensors.bytes(Tensors.random(1, 16)))
