@@ -68,11 +68,13 @@ class InferenceGrpcTest {
 
   @TempDir private static Path folder;
 
+  private static LeakWatch leaks;
   private static ServedSystem system;
   private static ManagedChannel channel;
 
   @BeforeAll
   static void start() throws Exception {
+    leaks = new LeakWatch();
     InferenceModels.write(folder);
     system = ServedSystem.start(LayerRepository.open(folder));
     // Nothing of ours but the stubs.
@@ -87,6 +89,7 @@ class InferenceGrpcTest {
   static void stop() {
     channel.shutdownNow();
     system.close();
+    leaks.close();
   }
 
   private static GRPCInferenceServiceGrpc.GRPCInferenceServiceBlockingStub client() {

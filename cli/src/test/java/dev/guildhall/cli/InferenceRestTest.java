@@ -42,12 +42,14 @@ class InferenceRestTest {
 
   @TempDir private static Path folder;
 
+  private static LeakWatch leaks;
   private static ServedSystem system;
   private static HttpClient http;
   private static Rest rest;
 
   @BeforeAll
   static void start() throws Exception {
+    leaks = new LeakWatch();
     InferenceModels.write(folder);
     system = ServedSystem.start(LayerRepository.open(folder));
     http = HttpClient.newHttpClient();
@@ -58,6 +60,7 @@ class InferenceRestTest {
   static void stop() {
     http.close();
     system.close();
+    leaks.close();
   }
 
   @Test

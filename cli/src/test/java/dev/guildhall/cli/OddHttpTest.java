@@ -41,10 +41,12 @@ class OddHttpTest {
 
   @TempDir private static Path folder;
 
+  private static LeakWatch leaks;
   private static ServedSystem system;
 
   @BeforeAll
   static void start() throws Exception {
+    leaks = new LeakWatch();
     InferenceModels.write(folder);
     system = ServedSystem.start(LayerRepository.open(folder), TIMEOUT);
   }
@@ -52,6 +54,7 @@ class OddHttpTest {
   @AfterAll
   static void stop() {
     system.close();
+    leaks.close();
   }
 
   /** Whatever came before. */
