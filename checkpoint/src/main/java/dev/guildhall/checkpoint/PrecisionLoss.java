@@ -5,13 +5,11 @@ import dev.guildhall.onnx.Device;
 import dev.guildhall.onnx.OnnxGraph;
 import dev.guildhall.onnx.OnnxSession;
 import dev.guildhall.repository.ExpertWeights;
-import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.repository.Precision;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.SplittableRandom;
-import java.util.stream.IntStream;
 
 /**
  * How far the experts' outputs move when their weights are stored or computed in fewer bits, for
@@ -21,33 +19,39 @@ final class PrecisionLoss {
   private static final int ROWS = 16;
   private static final int SEED = 1;
 
+  private final Precision precision;
   private double squaredDifference;
   private double squaredOutput;
 
-  private PrecisionLoss() {}
+  /**
+   * For no experts yet.
+   *
+   * @param precision what the reduced ones are computed in
+   */
+  PrecisionLoss(Precision precision) {
+    this.precision = precision;
+  }
 
   /**
    * The root of the mean square of the differences, by that of the outputs.
    *
-   * @param exact the checkpoint's weights
-   * @param reduced the same experts' as they were written
-   * @param experts how many there are
+   * @throws GuildhallException INVALID_ARGUMENT if outputs are not finite
    */
-  static double measure(
-      LayerWeights exact, LayerWeights reduced, Precision precision, int experts) {
-    PrecisionLoss loss = new PrecisionLoss();
-    // ONNX Runtime has fp16 on the CPU as well, if slowly.
-    IntStream.of(0, experts / 2, experts - 1)
-        .distinct()
-        .forEach(e -> loss.add(exact.expert(e), reduced.expert(e), precision));
-    if (!Double.isFinite(loss.squaredDifference)) {
+  double relative() {
+    if (!Double.isFinite(squaredDifference)) {
       throw GuildhallException.invalidArgument(
           "the experts' weights do not fit the type: their outputs are not finite");
     }
-    return loss.squaredDifference == 0 ? 0 : Math.sqrt(loss.squaredDifference / loss.squaredOutput);
+    return squaredDifference == 0 ? 0 : Math.sqrt(squaredDifference / squaredOutput);
   }
 
-  private void add(ExpertWeights exact, ExpertWeights reduced, Precision precision) {
+  /**
+   * Computes an expert both ways.
+   *
+   * @param exact the checkpoint's weights
+   * @param reduced the same as they were written
+   */
+  void add(ExpertWeights exact, ExpertWeights reduced) {
     try (Arena arena = Arena.ofConfined()) {
       int values = ROWS * exact.hiddenSize();
       MemorySegment in = arena.allocate(values * 4L, Long.BYTES);
@@ -67,6 +71,7 @@ final class PrecisionLoss {
   private static float[] run(
       ExpertWeights expert, Precision precision, MemorySegment in, Arena arena) {
     MemorySegment out = arena.allocate(in.byteSize(), Long.BYTES);
+    // ONNX Runtime has fp16 on the CPU as well, if slowly.
     try (OnnxSession session = OnnxSession.open(OnnxGraph.expert(expert, precision), Device.CPU)) {
       session.run(in, ROWS, out);
     }

@@ -93,7 +93,8 @@ final class ImportCommand implements Callable<Integer> {
       List<MoeBlock> blocks = chosen(checkpoint.blocks());
       RepositoryImport to = new RepositoryImport(requireNonNull(output), model(from), dtype, link);
       List<ImportedLayer> imported = new ArrayList<>();
-      try (ProgressBar progress = progress(blocks.size())) {
+      try (Interruption _ = Interruption.ofThisThread();
+          ProgressBar progress = progress(blocks.size())) {
         to.write(
             blocks,
             layer -> {

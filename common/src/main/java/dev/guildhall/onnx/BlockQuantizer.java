@@ -2,6 +2,7 @@ package dev.guildhall.onnx;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.UnsafeByteOperations;
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.Floats;
 import java.nio.ByteBuffer;
@@ -19,7 +20,7 @@ record BlockQuantizer(int bits) {
   static final BlockQuantizer INT8 = new BlockQuantizer(8);
 
   /** Weights in a block. */
-  static final int BLOCK = 32;
+  static final int BLOCK = 64;
 
   /**
    * A quantised weight.
@@ -37,15 +38,21 @@ record BlockQuantizer(int bits) {
   /**
    * Quantises a weight [out, in] of fp32, fp16 or bf16.
    *
-   * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT if the result reaches 2 GiB
+   * @throws GuildhallException INVALID_ARGUMENT if the result reaches 2 GiB
    */
   Blocks quantize(StoredTensor weight) {
     int out = Math.toIntExact(weight.shape().getFirst());
     int in = Math.toIntExact(weight.shape().getLast());
     int perRow = Math.ceilDiv(in, BLOCK);
-    byte[] values = new byte[Math.multiplyExact(Math.multiplyExact(out, perRow), blockBytes())];
+    long blocks = (long) out * perRow;
+    if (blocks * blockBytes() > WeightTensor.MAX_BYTES) {
+      throw GuildhallException.invalidArgument(
+          "a weight %s takes %d bytes in %d bits; it must stay below 2 GiB"
+              .formatted(weight.shape(), blocks * blockBytes(), bits));
+    }
+    byte[] values = new byte[(int) blocks * blockBytes()];
     ByteBuffer scales =
-        ByteBuffer.allocate(out * perRow * Float.BYTES).order(ByteOrder.nativeOrder());
+        ByteBuffer.allocate((int) blocks * Float.BYTES).order(ByteOrder.nativeOrder());
     float[] row = new float[perRow * BLOCK];
     long rowBytes = (long) in * weight.dtype().bytes();
     for (int r = 0; r < out; r++) {

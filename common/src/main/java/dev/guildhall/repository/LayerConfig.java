@@ -77,6 +77,26 @@ public record LayerConfig(
     if (groups.isPresent()) {
       checkGroups(groups.get(), numExperts, k);
     }
+    if (groups.isPresent()
+        || scoring.function() != Scoring.ScoreFunction.SOFTMAX
+        || weights.scoreCorrectionBias().isPresent()) {
+      checkNoSampling(k, noisyGatePolicy, top2SecondExpertSampling);
+    }
+  }
+
+  /** DeepSpeed samples by logits, which decide nothing in gates that are not its own. */
+  private static void checkNoSampling(
+      int k, NoisyGatePolicy noisyGatePolicy, boolean top2SecondExpertSampling) {
+    check(
+        noisyGatePolicy != NoisyGatePolicy.RSAMPLE,
+        "noisy_gate_policy",
+        "RSample",
+        "\"None\" or \"Jitter\" with sigmoid scores, groups or a score_correction_bias");
+    check(
+        k != 2 || !top2SecondExpertSampling,
+        "top2_2nd_expert_sampling",
+        true,
+        "false with sigmoid scores, groups or a score_correction_bias");
   }
 
   private static void checkGroups(Scoring.Groups groups, int numExperts, int k) {
@@ -143,6 +163,18 @@ public record LayerConfig(
     return hasDenseExpert() ? numExperts + 1 : numExperts;
   }
 
+  /**
+   * What the names of an expert's tensors begin with, up to a dot.
+   *
+   * @param expert 0 to E-1, or E for the dense one
+   */
+  public String expertPrefix(int expert) {
+    if (expert < numExperts) {
+      return weights.expertPrefix(expert);
+    }
+    return useResidual ? weights.residual() : weights.sharedExpert();
+  }
+
   private static Scoring scoring(MoeLayerConfig proto) {
     Scoring usual = Scoring.deepSpeed(proto.hasK() ? proto.getK() : 1);
     Scoring.Groups groups =
@@ -150,6 +182,11 @@ public record LayerConfig(
             proto.hasNGroup() ? proto.getNGroup() : 1,
             proto.hasTopkGroup() ? proto.getTopkGroup() : 1,
             named("group_score", proto.getGroupScore(), Scoring.GroupScore.MAX, GROUP_SCORES));
+    check(
+        proto.hasNGroup() || proto.getGroupScore().isEmpty(),
+        "group_score",
+        proto.getGroupScore(),
+        "nothing without n_group");
     boolean grouped = groups.count() != 1 || groups.used() != 1;
     return new Scoring(
         named("score_function", proto.getScoreFunction(), usual.function(), SCORE_FUNCTIONS),

@@ -3,35 +3,31 @@ package dev.guildhall.repository;
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.safetensors.SafetensorsFile;
-import dev.guildhall.safetensors.StoredTensor;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
+import java.util.HashSet;
 import java.util.HexFormat;
-import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * Tells the versions of a layer apart: SHA-256 over the tensors that it uses of its .safetensors
- * files, and over the names and contents of all other files in its folder. Services that read the
- * same files find the same version, wherever these lie; a file that many layers share is not read
- * once for each.
+ * Tells the versions of a layer apart: SHA-256 over the digests of the tensors that it uses of its
+ * .safetensors files, and over the names and contents of all other files in its folder. Services
+ * that read the same files find the same version, wherever these lie; a file that many layers share
+ * is not read once for each. Where the folder has {@link TensorDigests}, a service reads its own
+ * tensors only.
  */
 final class LayerDigest {
   private static final int READ_BYTES = 1 << 20;
 
-  /** A buffer view of a segment is limited to 2 GiB. */
-  private static final long CHUNK_BYTES = 1L << 30;
-
   private final LayerFolder folder;
-  private final MessageDigest sha256 = sha256();
+  private final MessageDigest sha256 = TensorDigests.sha256();
 
   private LayerDigest(LayerFolder folder) {
     this.folder = folder;
@@ -40,40 +36,29 @@ final class LayerDigest {
   /**
    * Reads the files.
    *
+   * @param own the names of tensors that the caller computes with
    * @return hexadecimal digits
-   * @throws GuildhallException INVALID_ARGUMENT naming the file that cannot be read
+   * @throws GuildhallException INVALID_ARGUMENT naming the file that cannot be read, or the tensor
+   *     that is not what the folder lists
    */
-  static String of(Layer layer, LayerFolder folder) {
-    WeightNames weights = layer.config().weights();
-    Set<Path> weightFiles =
-        weights.files().stream().map(layer.folder()::resolve).collect(Collectors.toSet());
+  static String of(Layer layer, LayerFolder folder, Predicate<String> own) {
+    Set<Path> listedElsewhere =
+        layer.config().weights().files().stream()
+            .map(layer.folder()::resolve)
+            .collect(Collectors.toCollection(HashSet::new));
+    listedElsewhere.add(layer.folder().resolve(TensorDigests.FILE));
     LayerDigest digest = new LayerDigest(folder);
-    for (Path file : folder.files()) {
-      if (weightFiles.contains(file)) {
-        digest.addTensors(file, weights::used);
-      } else {
-        digest.addFile(file);
-      }
-    }
+    folder.files().stream()
+        .filter(file -> !listedElsewhere.contains(file))
+        .forEach(digest::addFile);
+    tensors(layer, own).byName().forEach((name, tensor) -> digest.add(name + tensor, 0));
     return HexFormat.of().formatHex(digest.sha256.digest());
   }
 
-  private void addTensors(Path file, Predicate<String> used) {
-    add(name(file), -1);
-    try (SafetensorsFile tensors = SafetensorsFile.open(file)) {
-      tensors.tensors().entrySet().stream()
-          .filter(entry -> used.test(entry.getKey()))
-          .sorted(Map.Entry.comparingByKey())
-          .forEach(entry -> addTensor(entry.getKey(), entry.getValue()));
-    }
-  }
-
-  private void addTensor(String name, StoredTensor tensor) {
-    add(name + tensor.dtype() + tensor.shape(), tensor.data().byteSize());
-    for (long done = 0; done < tensor.data().byteSize(); done += CHUNK_BYTES) {
-      long step = Math.min(CHUNK_BYTES, tensor.data().byteSize() - done);
-      sha256.update(tensor.data().asSlice(done, step).asByteBuffer());
-    }
+  private static TensorDigests tensors(Layer layer, Predicate<String> own) {
+    Optional<TensorDigests> listed = TensorDigests.read(layer.folder());
+    listed.ifPresent(digests -> digests.check(layer, own));
+    return listed.orElseGet(() -> TensorDigests.of(layer));
   }
 
   private void addFile(Path file) {
@@ -101,13 +86,5 @@ final class LayerDigest {
             .putLong(contentBytes)
             .flip());
     sha256.update(utf8);
-  }
-
-  private static MessageDigest sha256() {
-    try {
-      return MessageDigest.getInstance("SHA-256");
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException("every Java platform has SHA-256", e);
-    }
   }
 }

@@ -1,5 +1,7 @@
 package dev.guildhall.repository;
 
+import java.util.function.Predicate;
+
 /**
  * A layer as its files were at one time.
  *
@@ -13,14 +15,19 @@ public record LayerVersion(String name, String digest) {
    * The version that a layer's files make now; reads all that it uses.
    *
    * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT naming the file that cannot be
-   *     read
+   *     read, or the tensor that is not what the folder lists
    */
   public static LayerVersion of(Layer layer) {
-    return of(layer, LayerFolder.of(layer.folder()));
+    return of(layer, LayerFolder.of(layer.folder()), tensor -> true);
   }
 
-  static LayerVersion of(Layer layer, LayerFolder files) {
-    return new LayerVersion(layer.name(), LayerDigest.of(layer, files));
+  /**
+   * As {@link #of(Layer)}; reads no more of listed tensors than the caller's own.
+   *
+   * @param own the names of tensors that the caller computes with
+   */
+  static LayerVersion of(Layer layer, LayerFolder files, Predicate<String> own) {
+    return new LayerVersion(layer.name(), LayerDigest.of(layer, files, own));
   }
 
   /** For messages: the name and the digest's first digits. */

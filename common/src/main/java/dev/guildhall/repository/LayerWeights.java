@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A layer's weights, mapped from its .safetensors files: whoever asks for one expert's touches no
@@ -28,36 +29,51 @@ public final class LayerWeights implements AutoCloseable {
   private static final int COEFFICIENTS = 2;
   private static final Set<DType> DTYPES = EnumSet.of(DType.FP32, DType.FP16, DType.BF16);
 
+  /** Where tensors come from. */
+  @FunctionalInterface
+  public interface Tensors {
+    /** The tensor of this name, if there is one. */
+    @Nullable StoredTensor find(String name);
+  }
+
   private final Layer layer;
   private final List<SafetensorsFile> files;
-  private final Map<String, StoredTensor> tensors;
+  private final Tensors tensors;
 
-  private LayerWeights(
-      Layer layer, List<SafetensorsFile> files, Map<String, StoredTensor> tensors) {
+  private LayerWeights(Layer layer, List<SafetensorsFile> files, Tensors tensors) {
     this.layer = layer;
     this.files = files;
     this.tensors = tensors;
   }
 
-  /** Of tensors that whoever has opened them closes. */
-  public static LayerWeights of(Layer layer, Map<String, StoredTensor> tensors) {
+  /** Of tensors that somebody else keeps valid. */
+  public static LayerWeights of(Layer layer, Tensors tensors) {
     return new LayerWeights(layer, List.of(), tensors);
   }
 
   /**
    * Opens the layer's files.
    *
-   * @throws GuildhallException NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong
+   * @throws GuildhallException NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong, a
+   *     tensor of the layer that two of them have included
    */
   public static LayerWeights open(Layer layer) {
+    WeightNames names = layer.config().weights();
     List<SafetensorsFile> files = new ArrayList<>();
     Map<String, StoredTensor> tensors = new HashMap<>();
-    LayerWeights weights = new LayerWeights(layer, files, tensors);
+    LayerWeights weights = new LayerWeights(layer, files, tensors::get);
     try {
-      for (String name : layer.config().weights().files()) {
+      for (String name : names.files()) {
         SafetensorsFile file = SafetensorsFile.open(layer.folder().resolve(name));
         files.add(file);
-        file.tensors().forEach(tensors::putIfAbsent);
+        file.tensors()
+            .forEach((tensor, data) -> {
+              if (tensors.put(tensor, data) != null && names.used(tensor)) {
+                throw invalidArgument(
+                    "layer %s: tensor \"%s\" is in %s, and in another of its files %s"
+                        .formatted(layer.name(), tensor, name, names.files()));
+              }
+            });
       }
       return weights;
     } catch (RuntimeException e) {
@@ -110,7 +126,7 @@ public final class LayerWeights implements AutoCloseable {
    * @param expert 0 to E-1, or E for the dense one
    */
   public ExpertWeights expert(int expert) {
-    String prefix = prefix(expert) + ".";
+    String prefix = layer.config().expertPrefix(expert) + ".";
     return switch (layer.config().expert()) {
       case ExpertArchitecture.Mlp mlp -> {
         Linear fc1 = firstMap(prefix + mlp.fc1());
@@ -123,14 +139,6 @@ public final class LayerWeights implements AutoCloseable {
       case ExpertArchitecture.Onnx onnx ->
           throw new IllegalStateException("the weights of " + onnx + " are in files of their own");
     };
-  }
-
-  private String prefix(int expert) {
-    WeightNames names = layer.config().weights();
-    if (expert < layer.config().numExperts()) {
-      return names.expertPrefix(expert);
-    }
-    return layer.config().useResidual() ? names.residual() : names.sharedExpert();
   }
 
   private ExpertWeights gated(String prefix, ExpertArchitecture.GatedMlp gated) {
@@ -188,7 +196,7 @@ public final class LayerWeights implements AutoCloseable {
     String bias = name + ".bias";
     return new Linear(
         tensor(name + ".weight", outSize, inSize),
-        has(bias) ? Optional.of(tensor(bias, outSize)) : Optional.empty());
+        tensors.find(bias) == null ? Optional.empty() : Optional.of(tensor(bias, outSize)));
   }
 
   private StoredTensor tensor(String name, long... shape) {
@@ -211,12 +219,8 @@ public final class LayerWeights implements AutoCloseable {
             .formatted(layer.name(), name, shape, allowed));
   }
 
-  private boolean has(String name) {
-    return tensors.containsKey(name);
-  }
-
   private StoredTensor find(String name) {
-    StoredTensor tensor = tensors.get(name);
+    StoredTensor tensor = tensors.find(name);
     if (tensor != null) {
       return tensor;
     }

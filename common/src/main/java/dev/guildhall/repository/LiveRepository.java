@@ -15,6 +15,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 import java.util.function.Supplier;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -31,6 +32,13 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
 
   /** The service that holds the layers. */
   public interface Host<L> {
+    /**
+     * Which tensors of a layer it computes with, by name. Others may belong to services elsewhere.
+     *
+     * @throws GuildhallException if it cannot host the layer
+     */
+    Predicate<String> tensors(Layer layer);
+
     /**
      * Opens a version of a layer, beside the one that is served.
      *
@@ -134,7 +142,7 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
     LayerFolder files = LayerFolder.of(LayerRepository.folder(folder, name));
     tried.put(name, files);
     Layer layer = LayerRepository.layer(folder, files.path());
-    LayerVersion version = LayerVersion.of(layer, files);
+    LayerVersion version = LayerVersion.of(layer, files, host.tensors(layer));
     if (version.equals(served.get(name))) {
       return version;
     }

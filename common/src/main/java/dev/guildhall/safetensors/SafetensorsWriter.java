@@ -3,6 +3,7 @@ package dev.guildhall.safetensors;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
@@ -27,10 +28,10 @@ public final class SafetensorsWriter {
   /**
    * Writes a file, which appears under its name only when it is whole.
    *
-   * @param tensors by name; written in this order
+   * @param tensors by name; written in this order, each made only when it is its turn
    */
   public static void write(
-      Path path, Map<String, StoredTensor> tensors, Map<String, String> metadata)
+      Path path, Map<String, ? extends TensorSource> tensors, Map<String, String> metadata)
       throws IOException {
     if (tensors.containsKey(SafetensorsHeader.METADATA)) {
       throw new IllegalArgumentException(
@@ -45,10 +46,12 @@ public final class SafetensorsWriter {
             StandardOpenOption.TRUNCATE_EXISTING,
             StandardOpenOption.WRITE)) {
       writeFully(channel, header(tensors, metadata));
-      for (StoredTensor tensor : tensors.values()) {
-        writeData(channel, tensor);
+      for (TensorSource tensor : tensors.values()) {
+        try (Arena arena = Arena.ofConfined()) {
+          writeData(channel, tensor.read(arena));
+        }
       }
-    } catch (IOException e) {
+    } catch (IOException | RuntimeException | Error e) {
       Files.deleteIfExists(partial);
       throw e;
     }
@@ -56,7 +59,7 @@ public final class SafetensorsWriter {
   }
 
   private static ByteBuffer header(
-      Map<String, StoredTensor> tensors, Map<String, String> metadata) {
+      Map<String, ? extends TensorSource> tensors, Map<String, String> metadata) {
     JsonObject header = new JsonObject();
     if (!metadata.isEmpty()) {
       JsonObject object = new JsonObject();
@@ -64,9 +67,9 @@ public final class SafetensorsWriter {
       header.add(SafetensorsHeader.METADATA, object);
     }
     long offset = 0;
-    for (Map.Entry<String, StoredTensor> entry : tensors.entrySet()) {
-      StoredTensor tensor = entry.getValue();
-      long end = offset + tensor.data().byteSize();
+    for (Map.Entry<String, ? extends TensorSource> entry : tensors.entrySet()) {
+      TensorSource tensor = entry.getValue();
+      long end = offset + tensor.bytes();
       JsonObject object = new JsonObject();
       object.addProperty("dtype", tensor.dtype().safetensorsName());
       JsonArray shape = new JsonArray();

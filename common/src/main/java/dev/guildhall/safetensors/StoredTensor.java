@@ -1,6 +1,7 @@
 package dev.guildhall.safetensors;
 
 import dev.guildhall.tensor.DType;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 
@@ -10,17 +11,18 @@ import java.util.List;
  * @param shape dimensions, outermost first
  * @param data row-major, little-endian, without padding; of a mapped file: valid while it is open
  */
-public record StoredTensor(DType dtype, List<Long> shape, MemorySegment data) {
+public record StoredTensor(DType dtype, List<Long> shape, MemorySegment data)
+    implements TensorSource {
   public StoredTensor {
     shape = List.copyOf(shape);
-    if (bytes(dtype, shape) != data.byteSize()) {
+    if (needed(dtype, shape) != data.byteSize()) {
       throw new IllegalArgumentException(
           "shape is %s of %s; the data has %d bytes".formatted(shape, dtype, data.byteSize()));
     }
   }
 
   /** What the shape takes; -1 if no memory is so large. */
-  private static long bytes(DType dtype, List<Long> shape) {
+  private static long needed(DType dtype, List<Long> shape) {
     long bytes = dtype.bytes();
     for (long dimension : shape) {
       if (dimension < 0 || Math.multiplyHigh(bytes, dimension) != 0) {
@@ -29,6 +31,11 @@ public record StoredTensor(DType dtype, List<Long> shape, MemorySegment data) {
       bytes *= dimension;
     }
     return bytes;
+  }
+
+  @Override
+  public StoredTensor read(Arena arena) {
+    return this;
   }
 
   /** Number of elements. */

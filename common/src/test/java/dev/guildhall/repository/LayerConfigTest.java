@@ -146,6 +146,14 @@ class LayerConfigTest {
             right().setNGroup(8).setTopkGroup(2).setGroupScore("top2_sum"),
             "group_score is top2_sum; allowed is \"max\" where groups have one expert"),
         arguments(
+            right().setGroupScore("max"), "group_score is max; allowed is nothing without n_group"),
+        arguments(
+            right().setK(2).setScoreFunction("sigmoid"),
+            "top2_2nd_expert_sampling is true; allowed is false with sigmoid scores, groups or a score_correction_bias"),
+        arguments(
+            right().setNGroup(4).setTopkGroup(2).setNoisyGatePolicy("RSample"),
+            "noisy_gate_policy is RSample; allowed is \"None\" or \"Jitter\" with sigmoid scores, groups or a score_correction_bias"),
+        arguments(
             right().setRoutedScalingFactor(-1),
             "routed_scaling_factor is -1.0; allowed is " + FACTOR),
         arguments(

@@ -20,6 +20,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -49,6 +50,11 @@ class LiveRepositoryTest {
 
   private final class Recording implements LiveRepository.Host<Opened> {
     private volatile Runnable whileOpening = () -> {};
+
+    @Override
+    public Predicate<String> tensors(Layer layer) {
+      return tensor -> true;
+    }
 
     @Override
     public Opened open(Layer layer, LayerVersion version) {

@@ -19,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -236,5 +237,31 @@ class SafetensorsRoundTripTest {
     new SplittableRandom(elements).nextBytes(bytes);
     return new StoredTensor(
         dtype, Arrays.stream(shape).boxed().toList(), MemorySegment.ofArray(bytes));
+  }
+
+  @Test
+  void tensorsAreMadeOneAfterTheOther() throws IOException {
+    List<MemorySegment> made = new ArrayList<>();
+    Map<String, TensorSource> tensors = new LinkedHashMap<>();
+    for (int i = 0; i < 3; i++) {
+      tensors.put(
+          "t" + i,
+          new DerivedTensor(
+              DType.FP32,
+              List.of(4L),
+              arena -> {
+                assertTrue(
+                    made.stream().noneMatch(before -> before.scope().isAlive()), "two at once");
+                MemorySegment data = arena.allocate(16);
+                made.add(data);
+                return data;
+              }));
+    }
+    Path file = folder.resolve("made.safetensors");
+    SafetensorsWriter.write(file, tensors, Map.of());
+    assertEquals(3, made.size());
+    try (SafetensorsFile read = SafetensorsFile.open(file)) {
+      assertEquals(tensors.keySet(), read.tensors().keySet());
+    }
   }
 }

@@ -7,10 +7,22 @@ import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LiveRepository;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Predicate;
 
 /** How an expert service takes in what its repository has. */
 record LayerHost(ExpertParallel slice, Device device, ComputePool pool, HostedExperts hosted)
     implements LiveRepository.Host<LoadedLayer> {
+
+  @Override
+  public Predicate<String> tensors(Layer layer) {
+    List<String> prefixes =
+        Arrays.stream(slice.experts(layer))
+            .mapToObj(expert -> layer.config().expertPrefix(expert) + ".")
+            .toList();
+    return tensor -> prefixes.stream().anyMatch(tensor::startsWith);
+  }
 
   @Override
   public LoadedLayer open(Layer layer, LayerVersion version) {

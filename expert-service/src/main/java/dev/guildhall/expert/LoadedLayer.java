@@ -1,5 +1,7 @@
 package dev.guildhall.expert;
 
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
 import dev.guildhall.expert.batching.ComputePool;
 import dev.guildhall.expert.batching.ExpertKey;
 import dev.guildhall.expert.batching.ExpertQueue;
@@ -14,16 +16,27 @@ import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.repository.Uses;
-import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentSkipListMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.function.IntFunction;
 
 /** The experts of one layer that a replica hosts: weights mapped, sessions made. */
 public final class LoadedLayer implements AutoCloseable {
+  /** Half of the machine: a layer may be loaded while others are served. */
+  private static final int LOADING_THREADS =
+      Math.max(1, Runtime.getRuntime().availableProcessors() / 2);
+
   private final Layer layer;
   private final LayerVersion version;
-  private final SortedMap<Integer, ExpertRuntime> experts = new TreeMap<>();
+  private final SortedMap<Integer, ExpertRuntime> experts = new ConcurrentSkipListMap<>();
   private Optional<LayerWeights> weights = Optional.empty();
 
   private LoadedLayer(Layer layer, LayerVersion version) {
@@ -49,21 +62,46 @@ public final class LoadedLayer implements AutoCloseable {
   }
 
   private void load(int[] numbers, Device device) {
+    IntFunction<ExpertRuntime> opener = opener(device);
+    try (ExecutorService threads =
+        Executors.newFixedThreadPool(
+            LOADING_THREADS, Thread.ofPlatform().name("guildhall-load-", 0).factory())) {
+      List<Future<?>> opened = new ArrayList<>();
+      for (int expert : numbers) {
+        opened.add(threads.submit(() -> experts.put(expert, opener.apply(expert))));
+      }
+      try {
+        for (Future<?> expert : opened) {
+          expert.get();
+        }
+      } catch (ExecutionException e) {
+        threads.shutdownNow();
+        throw e.getCause() instanceof GuildhallException known
+            ? known
+            : new GuildhallException(
+                ErrorCode.INTERNAL, "an expert cannot be loaded", e.getCause());
+      } catch (InterruptedException e) {
+        threads.shutdownNow();
+        Thread.currentThread().interrupt();
+        throw new GuildhallException(ErrorCode.UNAVAILABLE, "the service is shutting down", e);
+      }
+    }
+  }
+
+  private IntFunction<ExpertRuntime> opener(Device device) {
     LayerConfig config = layer.config();
     if (config.expert() instanceof ExpertArchitecture.Onnx onnx) {
-      for (int expert : numbers) {
-        Path file = LayerWeights.onnxFile(layer, onnx, expert);
-        experts.put(expert, OnnxExpert.file(file, config.hiddenSize(), device));
-      }
-      return;
+      return expert ->
+          OnnxExpert.file(LayerWeights.onnxFile(layer, onnx, expert), config.hiddenSize(), device);
     }
     LayerWeights tensors = LayerWeights.open(layer);
     weights = Optional.of(tensors);
-    for (int expert : numbers) {
-      experts.put(expert, OnnxExpert.of(tensors.expert(expert), config.precision(), device));
+    return expert -> {
+      ExpertRuntime runtime = OnnxExpert.of(tensors.expert(expert), config.precision(), device);
       // What the session computes with is a copy of its own.
       tensors.unload();
-    }
+      return runtime;
+    };
   }
 
   /** Gives every expert a queue of the pool. This is closed when nobody uses these any more. */

@@ -6,6 +6,7 @@ import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LayerWeights;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.repository.Uses;
+import dev.guildhall.repository.WeightNames;
 import dev.guildhall.router.forward.ServedLayer;
 import dev.guildhall.router.forward.ServedLayers;
 import dev.guildhall.router.gate.Gate;
@@ -15,6 +16,7 @@ import dev.guildhall.router.replicas.RoutingTable;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -35,6 +37,12 @@ final class LayerSwitch implements LiveRepository.Host<ServedLayer>, AutoCloseab
   LayerSwitch(ReplicaDirectory directory, ServedLayers served) {
     this.directory = directory;
     this.served = served;
+  }
+
+  @Override
+  public Predicate<String> tensors(Layer layer) {
+    WeightNames names = layer.config().weights();
+    return tensor -> !names.ofExpert(tensor);
   }
 
   @Override

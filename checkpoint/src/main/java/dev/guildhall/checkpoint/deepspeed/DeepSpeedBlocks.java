@@ -8,29 +8,32 @@ import dev.guildhall.proto.MlpExpert;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.proto.Weights;
 import dev.guildhall.safetensors.StoredTensor;
+import dev.guildhall.safetensors.TensorSource;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 
 /** DeepSpeed's MoE modules as layers of ours; all have the same arguments. */
 final class DeepSpeedBlocks {
   private static final String GATE = "deepspeed_moe.gate.wg.weight";
   private static final String EXPERTS = "deepspeed_moe.experts.deepspeed_experts.";
   private static final String WEIGHT = ".weight";
-  private static final String BIAS = ".bias";
+
+  /** What torch.compile puts before a module's name. */
+  private static final String COMPILED = "_orig_mod.";
 
   private final DeepSpeedArguments arguments;
   private final int k;
+  private final List<String> notes;
 
   /**
    * @throws GuildhallException INVALID_ARGUMENT if k is not given, which has no usual value
    */
   DeepSpeedBlocks(DeepSpeedArguments arguments) {
     this.arguments = arguments;
+    this.notes = new ArrayList<>(arguments.notes());
     this.k =
         arguments
             .k()
@@ -46,14 +49,19 @@ final class DeepSpeedBlocks {
    */
   MoeBlock block(DeepSpeedLayer layer, List<Path> files) {
     String prefix = layer.prefix().isEmpty() ? "" : layer.prefix() + ".";
-    Map<String, StoredTensor> tensors = new LinkedHashMap<>();
+    Map<String, TensorSource> tensors = new LinkedHashMap<>();
     layer.dense().forEach((name, tensor) -> tensors.put(prefix + name, tensor));
     for (int expert = 0; expert < layer.numExperts(); expert++) {
       String of = prefix + EXPERTS + expert + ".";
       layer.experts().get(expert).forEach((name, tensor) -> tensors.put(of + name, tensor));
     }
-    String name = layer.prefix().isEmpty() ? "moe" : layer.prefix();
-    return new MoeBlock(name, config(layer, prefix), arena -> tensors, files);
+    String module = layer.prefix().replace(COMPILED, "");
+    return new MoeBlock(module.isEmpty() ? "moe" : module, config(layer, prefix), tensors, files);
+  }
+
+  /** What was taken for granted that changes the outputs. */
+  List<String> notes() {
+    return List.copyOf(notes);
   }
 
   private MoeLayerConfig config(DeepSpeedLayer layer, String prefix) {
@@ -96,17 +104,18 @@ final class DeepSpeedBlocks {
                 entry -> entry.getKey().endsWith(WEIGHT) && entry.getValue().shape().size() == 2)
             .map(entry -> entry.getKey().substring(0, entry.getKey().length() - WEIGHT.length()))
             .toList();
-    Set<String> known =
-        maps.stream()
-            .flatMap(map -> Stream.of(map + WEIGHT, map + BIAS))
-            .collect(Collectors.toSet());
-    if (maps.size() != 2 || !known.containsAll(expert.keySet())) {
+    if (maps.size() != 2) {
       throw GuildhallException.invalidArgument(
           "the experts of MoE layer \"%s\" have the tensors %s; allowed are two linear maps, [ffn_size, %d] and back: export others as .onnx"
               .formatted(layer.prefix(), expert.keySet(), hiddenSize));
     }
-    boolean inOrder =
-        requireNonNull(expert.get(maps.getFirst() + WEIGHT)).shape().getLast() == hiddenSize;
+    List<Long> first = requireNonNull(expert.get(maps.getFirst() + WEIGHT)).shape();
+    boolean inOrder = first.getLast() == hiddenSize;
+    if (inOrder && first.getFirst() == hiddenSize) {
+      notes.add(
+          "layer \"%s\": both maps of its experts are %s; \"%s\" is taken to be the first"
+              .formatted(layer.prefix(), first, maps.getFirst()));
+    }
     return MlpExpert.newBuilder()
         .setActivation(arguments.activation().orElse(DeepSpeedArguments.USUAL_ACTIVATION))
         .setFc1(inOrder ? maps.getFirst() : maps.getLast())

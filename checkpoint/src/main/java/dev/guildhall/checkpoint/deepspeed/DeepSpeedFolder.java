@@ -37,7 +37,7 @@ public final class DeepSpeedFolder implements Checkpoint {
       if (found.isEmpty()) {
         throw GuildhallException.invalidArgument("%s has no MoE layer".formatted(folder));
       }
-      return new DeepSpeedFolder(checkpoint, found, arguments.notes());
+      return new DeepSpeedFolder(checkpoint, found, blocks.notes());
     } catch (RuntimeException e) {
       checkpoint.close();
       throw e;

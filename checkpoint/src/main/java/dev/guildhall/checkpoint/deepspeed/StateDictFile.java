@@ -53,7 +53,7 @@ public final class StateDictFile implements Checkpoint {
             "%s has no MoE layer of DeepSpeed: no tensor is called ...deepspeed_moe.gate.wg.weight"
                 .formatted(path));
       }
-      return new StateDictFile(file, found, arguments.notes());
+      return new StateDictFile(file, found, blocks.notes());
     } catch (RuntimeException e) {
       file.close();
       throw e;

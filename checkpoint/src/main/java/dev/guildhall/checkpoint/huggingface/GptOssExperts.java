@@ -3,9 +3,11 @@ package dev.guildhall.checkpoint.huggingface;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
+import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.proto.MoeLayerConfig;
+import dev.guildhall.safetensors.DerivedTensor;
 import dev.guildhall.safetensors.StoredTensor;
+import dev.guildhall.safetensors.TensorSource;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashMap;
@@ -15,42 +17,40 @@ import java.util.Map;
 /**
  * gpt_oss keeps all experts of a block in one tensor, input first, the columns of gate and up
  * alternating; here each becomes maps of its own, as torch.nn.Linear keeps them.
+ *
+ * @param block the block's tensors
  */
-record GptOssExperts(Shards shards, String prefix, MoeLayerConfig config) {
+record GptOssExperts(Map<String, TensorSource> block, String prefix, int experts) {
+  /** Columns that are copied together, so that what is read of a row is used at once. */
+  private static final int TILE = 32;
 
-  /** The block's tensors; the experts' are copies in the arena. */
-  Map<String, StoredTensor> tensors(Arena arena) {
-    if (shards.has(prefix + ".experts.gate_up_proj_blocks")) {
-      throw GuildhallException.invalidArgument(
-          "%s.experts is stored as MXFP4; allowed are BF16, FP16 and FP32: save it dequantized"
-              .formatted(prefix));
-    }
-    Map<String, StoredTensor> tensors = new LinkedHashMap<>();
-    for (String router : List.of(".router.weight", ".router.bias")) {
-      tensors.put(prefix + router, shards.tensor(prefix + router));
-    }
-    int experts = config.getNumExperts();
-    StoredTensor gateUp = stacked("gate_up_proj", experts, 3);
-    StoredTensor gateUpBias = stacked("gate_up_proj_bias", experts, 2);
-    StoredTensor down = stacked("down_proj", experts, 3);
-    StoredTensor downBias = stacked("down_proj_bias", experts, 2);
+  /** The block's tensors with the experts' apart, transposed when they are read. */
+  Map<String, TensorSource> apart() {
+    Map<String, TensorSource> tensors = new LinkedHashMap<>(block);
+    StoredTensor gateUp = stacked(tensors, "gate_up_proj", 3);
+    StoredTensor gateUpBias = stacked(tensors, "gate_up_proj_bias", 2);
+    StoredTensor down = stacked(tensors, "down_proj", 3);
+    StoredTensor downBias = stacked(tensors, "down_proj_bias", 2);
     for (int expert = 0; expert < experts; expert++) {
       String name = "%s.experts.%d.".formatted(prefix, expert);
       StoredTensor both = slice(gateUp, expert);
-      StoredTensor bothBias = slice(gateUpBias, expert);
-      tensors.put(name + "gate_proj.weight", transposed(arena, both, 0, 2));
-      tensors.put(name + "gate_proj.bias", everySecond(arena, bothBias, 0));
-      tensors.put(name + "up_proj.weight", transposed(arena, both, 1, 2));
-      tensors.put(name + "up_proj.bias", everySecond(arena, bothBias, 1));
-      tensors.put(name + "down_proj.weight", transposed(arena, slice(down, expert), 0, 1));
+      StoredTensor bothBias = row(slice(gateUpBias, expert));
+      tensors.put(name + "gate_proj.weight", transposed(both, 0, 2));
+      tensors.put(name + "gate_proj.bias", vector(transposed(bothBias, 0, 2)));
+      tensors.put(name + "up_proj.weight", transposed(both, 1, 2));
+      tensors.put(name + "up_proj.bias", vector(transposed(bothBias, 1, 2)));
+      tensors.put(name + "down_proj.weight", transposed(slice(down, expert), 0, 1));
       tensors.put(name + "down_proj.bias", slice(downBias, expert));
     }
     return tensors;
   }
 
-  private StoredTensor stacked(String name, int experts, int dimensions) {
+  private StoredTensor stacked(Map<String, TensorSource> tensors, String name, int dimensions) {
     String full = prefix + ".experts." + name;
-    StoredTensor tensor = shards.tensor(full);
+    if (!(tensors.remove(full) instanceof StoredTensor tensor)) {
+      throw new GuildhallException(
+          ErrorCode.NOT_FOUND, "the checkpoint has no tensor \"%s\"".formatted(full));
+    }
     if (tensor.shape().size() != dimensions || tensor.shape().getFirst() != experts) {
       throw GuildhallException.invalidArgument(
           "tensor \"%s\" has shape %s; allowed are %d dimensions, the first of %d experts"
@@ -67,20 +67,36 @@ record GptOssExperts(Shards shards, String prefix, MoeLayerConfig config) {
         stacked.data().asSlice(expert * bytes, bytes));
   }
 
+  private static StoredTensor row(StoredTensor vector) {
+    return new StoredTensor(vector.dtype(), List.of(1L, vector.shape().getFirst()), vector.data());
+  }
+
+  private static DerivedTensor vector(DerivedTensor column) {
+    return new DerivedTensor(column.dtype(), column.shape().subList(0, 1), column.make());
+  }
+
   /** Columns first, first + step, ... of [in, columns] as [columns / step, in]. */
-  private static StoredTensor transposed(Arena arena, StoredTensor from, int first, int step) {
+  private static DerivedTensor transposed(StoredTensor from, int first, int step) {
+    List<Long> shape = List.of(from.shape().getLast() / step, from.shape().getFirst());
+    return new DerivedTensor(from.dtype(), shape, arena -> transpose(from, first, step, arena));
+  }
+
+  private static MemorySegment transpose(StoredTensor from, int first, int step, Arena arena) {
     long in = from.shape().getFirst();
     long columns = from.shape().getLast();
     long out = columns / step;
     int bytes = from.dtype().bytes();
     MemorySegment to = arena.allocate(in * out * bytes, Long.BYTES);
-    for (long o = 0; o < out; o++) {
+    for (long tile = 0; tile < out; tile += TILE) {
+      long end = Math.min(tile + TILE, out);
       for (long i = 0; i < in; i++) {
-        copyElement(
-            from.data(), (i * columns + o * step + first) * bytes, to, (o * in + i) * bytes, bytes);
+        for (long o = tile; o < end; o++) {
+          long at = (i * columns + o * step + first) * bytes;
+          copyElement(from.data(), at, to, (o * in + i) * bytes, bytes);
+        }
       }
     }
-    return new StoredTensor(from.dtype(), List.of(out, in), to);
+    return to;
   }
 
   /** A bulk copy of so few bytes would take ten times as long. */
@@ -93,12 +109,5 @@ record GptOssExperts(Shards shards, String prefix, MoeLayerConfig config) {
     } else {
       MemorySegment.copy(from, at, to, toAt, bytes);
     }
-  }
-
-  private static StoredTensor everySecond(Arena arena, StoredTensor from, int first) {
-    StoredTensor row =
-        new StoredTensor(from.dtype(), List.of(1L, from.shape().getFirst()), from.data());
-    StoredTensor column = transposed(arena, row, first, 2);
-    return new StoredTensor(column.dtype(), List.of(column.elements()), column.data());
   }
 }

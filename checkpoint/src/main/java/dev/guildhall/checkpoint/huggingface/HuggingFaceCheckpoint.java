@@ -2,9 +2,10 @@ package dev.guildhall.checkpoint.huggingface;
 
 import dev.guildhall.checkpoint.Checkpoint;
 import dev.guildhall.checkpoint.MoeBlock;
+import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MoeLayerConfig;
-import dev.guildhall.safetensors.StoredTensor;
+import dev.guildhall.safetensors.TensorSource;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -32,6 +33,10 @@ public final class HuggingFaceCheckpoint implements Checkpoint {
   public static HuggingFaceCheckpoint open(Path folder) {
     ModelConfig config = ModelConfig.read(folder.resolve("config.json"));
     ModelFamily family = ModelFamily.of(config);
+    if (config.has("quantization_config")) {
+      throw config.wrong(
+          "quantization_config", "none: weights in BF16, FP16 or FP32, so save it dequantized");
+    }
     Shards shards = Shards.open(folder);
     try {
       List<MoeBlock> blocks = new ArrayList<>();
@@ -54,20 +59,22 @@ public final class HuggingFaceCheckpoint implements Checkpoint {
   private static MoeBlock block(ModelFamily family, ModelConfig config, Shards shards, int layer) {
     String prefix = family.prefix(layer);
     MoeLayerConfig proto = family.layer(config, prefix);
-    Map<String, Path> sources = shards.below(prefix + ".");
-    if (family == ModelFamily.GPT_OSS) {
-      GptOssExperts experts = new GptOssExperts(shards, prefix, proto);
-      return new MoeBlock(name(layer), proto, experts::tensors, List.of());
+    Map<String, Path> files = shards.below(prefix + ".");
+    if (files.isEmpty()) {
+      throw new GuildhallException(
+          ErrorCode.NOT_FOUND,
+          "%s says that layer %d has an MoE block; there is no tensor \"%s...\""
+              .formatted(config.file(), layer, prefix));
     }
-    return new MoeBlock(
-        name(layer),
-        proto,
-        arena -> {
-          Map<String, StoredTensor> tensors = new LinkedHashMap<>();
-          sources.keySet().forEach(name -> tensors.put(name, shards.tensor(name)));
-          return tensors;
-        },
-        sources.values().stream().distinct().toList());
+    Map<String, TensorSource> tensors = new LinkedHashMap<>();
+    files.keySet().forEach(name -> tensors.put(name, shards.tensor(name)));
+    return family == ModelFamily.GPT_OSS
+        ? new MoeBlock(
+            name(layer),
+            proto,
+            new GptOssExperts(tensors, prefix, proto.getNumExperts()).apart(),
+            List.of())
+        : new MoeBlock(name(layer), proto, tensors, files.values().stream().distinct().toList());
   }
 
   private static String name(int layer) {

@@ -12,7 +12,10 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.function.Function;
 
-/** A model's config.json. What is not right in it is told with the field's name. */
+/**
+ * A model's config.json. What is not right in it is told with the field's name; so is a field that
+ * is not there, unless transformers has only one thing in mind then.
+ */
 record ModelConfig(Path file, JsonObject json) {
 
   static ModelConfig read(Path file) {
@@ -47,12 +50,16 @@ record ModelConfig(Path file, JsonObject json) {
     return step;
   }
 
-  double number(String field, double absent) {
-    return has(field) ? value(field, "a number", JsonElement::getAsDouble) : absent;
+  double number(String field) {
+    return value(field, "a number", JsonElement::getAsDouble);
   }
 
-  boolean flag(String field, boolean absent) {
-    return has(field) ? value(field, "true or false", JsonElement::getAsBoolean) : absent;
+  double number(String field, double absent) {
+    return has(field) ? number(field) : absent;
+  }
+
+  boolean flag(String field) {
+    return value(field, "true or false", JsonElement::getAsBoolean);
   }
 
   String text(String field) {
@@ -61,6 +68,13 @@ record ModelConfig(Path file, JsonObject json) {
 
   String text(String field, String absent) {
     return has(field) ? text(field) : absent;
+  }
+
+  /** Refuses another text than this one; it may be absent. */
+  void only(String field, String allowed) {
+    if (!text(field, allowed).equals(allowed)) {
+      throw wrong(field, '"' + allowed + '"');
+    }
   }
 
   /** Whether a list of whole numbers has this one; an absent list has none. */

@@ -62,8 +62,12 @@ enum ModelFamily {
 
     @Override
     MoeLayerConfig layer(ModelConfig config, String prefix) {
-      MoeLayerConfig.Builder block = deepSeek(config, prefix).setScoreFunction("softmax");
-      block.setNormTopkProb(config.flag("norm_topk_prob", false));
+      MoeLayerConfig.Builder block = deepSeek(config, prefix, "softmax");
+      if (config.flag("norm_topk_prob")) {
+        // DeepSeek's own code then leaves the scaling factor out, transformers' does not normalise.
+        throw config.wrong("norm_topk_prob", "false");
+      }
+      block.setNormTopkProb(false);
       switch (config.text("topk_method", "greedy")) {
         case "greedy" -> {}
         case "group_limited_greedy" -> groups(config, block, "max");
@@ -80,8 +84,9 @@ enum ModelFamily {
 
     @Override
     MoeLayerConfig layer(ModelConfig config, String prefix) {
-      MoeLayerConfig.Builder block = deepSeek(config, prefix).setScoreFunction("sigmoid");
-      block.setNormTopkProb(config.flag("norm_topk_prob", true));
+      MoeLayerConfig.Builder block = deepSeek(config, prefix, "sigmoid");
+      config.only("topk_method", "noaux_tc");
+      block.setNormTopkProb(config.flag("norm_topk_prob"));
       block.getWeightsBuilder().setScoreCorrectionBias(prefix + ".gate.e_score_correction_bias");
       groups(config, block, "top2_sum");
       return block.build();
@@ -146,22 +151,25 @@ enum ModelFamily {
   }
 
   private static boolean isDeepSeekSparse(ModelConfig config, int layer) {
-    return layer >= config.integer("first_k_dense_replace", 0)
+    return layer >= config.integer("first_k_dense_replace")
         && layer % config.step("moe_layer_freq") == 0;
   }
 
   private static MoeLayerConfig.Builder qwen(ModelConfig config, String prefix) {
     return block(config, prefix, config.integer("num_experts"))
-        .setNormTopkProb(config.flag("norm_topk_prob", false))
+        .setNormTopkProb(config.flag("norm_topk_prob"))
         .setGatedMlp(gated(config));
   }
 
-  private static MoeLayerConfig.Builder deepSeek(ModelConfig config, String prefix) {
+  private static MoeLayerConfig.Builder deepSeek(
+      ModelConfig config, String prefix, String scoreFunction) {
+    config.only("scoring_func", scoreFunction);
     MoeLayerConfig.Builder block =
         block(config, prefix, config.integer("n_routed_experts"))
-            .setRoutedScalingFactor(config.number("routed_scaling_factor", 1))
+            .setScoreFunction(scoreFunction)
+            .setRoutedScalingFactor(config.number("routed_scaling_factor"))
             .setGatedMlp(gated(config));
-    if (config.integer("n_shared_experts", 0) > 0) {
+    if (config.integer("n_shared_experts") > 0) {
       block
           .setUseSharedExpert(true)
           .getWeightsBuilder()
@@ -171,7 +179,7 @@ enum ModelFamily {
   }
 
   private static void groups(ModelConfig config, MoeLayerConfig.Builder block, String score) {
-    int groups = config.integer("n_group", 1);
+    int groups = config.integer("n_group");
     if (groups > 1) {
       block.setNGroup(groups).setTopkGroup(config.integer("topk_group")).setGroupScore(score);
     }

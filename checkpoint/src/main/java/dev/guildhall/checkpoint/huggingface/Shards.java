@@ -13,6 +13,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.NavigableMap;
+import java.util.TreeMap;
 
 /**
  * The .safetensors files of a model: one, or several with an index that tells which tensor is in
@@ -22,31 +24,31 @@ final class Shards implements AutoCloseable {
   private static final String SINGLE = "model.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
 
-  private final Map<String, Path> fileOfTensor;
+  private final NavigableMap<String, Path> fileOfTensor;
   private final Map<Path, SafetensorsFile> open = new LinkedHashMap<>();
 
-  private Shards(Map<String, Path> fileOfTensor) {
+  private Shards(NavigableMap<String, Path> fileOfTensor) {
     this.fileOfTensor = fileOfTensor;
   }
 
+  /** Opens a folder's; transformers, too, looks for the single file first. */
   static Shards open(Path folder) {
+    Path single = folder.resolve(SINGLE);
     Path index = folder.resolve(INDEX);
+    if (Files.exists(single)) {
+      Shards shards = new Shards(new TreeMap<>());
+      shards.file(single).tensors().keySet().forEach(name -> shards.fileOfTensor.put(name, single));
+      return shards;
+    }
     if (Files.exists(index)) {
       return new Shards(readIndex(index));
     }
-    Path single = folder.resolve(SINGLE);
-    if (!Files.exists(single)) {
-      throw new GuildhallException(
-          ErrorCode.NOT_FOUND, "%s has neither %s nor %s".formatted(folder, SINGLE, INDEX));
-    }
-    Map<String, Path> fileOfTensor = new LinkedHashMap<>();
-    Shards shards = new Shards(fileOfTensor);
-    shards.file(single).tensors().keySet().forEach(name -> fileOfTensor.put(name, single));
-    return shards;
+    throw new GuildhallException(
+        ErrorCode.NOT_FOUND, "%s has neither %s nor %s".formatted(folder, SINGLE, INDEX));
   }
 
-  private static Map<String, Path> readIndex(Path index) {
-    Map<String, Path> files = new LinkedHashMap<>();
+  private static NavigableMap<String, Path> readIndex(Path index) {
+    NavigableMap<String, Path> files = new TreeMap<>();
     try {
       JsonObject root = JsonParser.parseString(Files.readString(index)).getAsJsonObject();
       for (Map.Entry<String, JsonElement> entry : root.getAsJsonObject("weight_map").entrySet()) {
@@ -73,19 +75,9 @@ final class Shards implements AutoCloseable {
     return index.resolveSibling(file);
   }
 
-  boolean has(String name) {
-    return fileOfTensor.containsKey(name);
-  }
-
-  /** The tensors whose names start so, in the order of the index, with their files. */
+  /** The tensors whose names start so, with their files. */
   Map<String, Path> below(String prefix) {
-    Map<String, Path> found = new LinkedHashMap<>();
-    fileOfTensor.forEach((name, file) -> {
-      if (name.startsWith(prefix)) {
-        found.put(name, file);
-      }
-    });
-    return found;
+    return fileOfTensor.subMap(prefix, prefix + Character.MAX_VALUE);
   }
 
   /**

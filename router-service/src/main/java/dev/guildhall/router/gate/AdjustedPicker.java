@@ -7,7 +7,8 @@ import java.util.Optional;
 /**
  * Chooses by scores that a correction bias was added to, among the experts of the best groups
  * (DeepSeek-V3's noaux_tc, DeepSeek-V2's group_limited_greedy). The weights stay those of the
- * scores.
+ * scores. Experts of other groups are never chosen, as in DeepSeek's own code; transformers' V3
+ * takes them for 0, which is the same unless a bias makes scores of the best groups negative.
  *
  * @param correctionBias [E]; [0] for none
  */

@@ -8,7 +8,6 @@ import dev.guildhall.repository.Scoring;
 import dev.guildhall.repository.Scoring.GroupScore;
 import dev.guildhall.repository.Scoring.Groups;
 import dev.guildhall.repository.Scoring.ScoreFunction;
-import java.util.Arrays;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
@@ -103,18 +102,19 @@ class ScoringTest {
 
   @Test
   void theLossOfSigmoidsIsThatOfTheirShares() {
-    float[] logits = {2, 0, -1, 1};
+    float[] logits = {2, 0, 3, 1, -1, 1};
     Routing routing =
         Layers.with(2, 1)
             .dropTokens(false)
             .scoring(scoring(ScoreFunction.SIGMOID, false, 1))
             .gate()
-            .route(logits, 2, false, UsedTokens.ALL, RecordedNoise.none());
-    double first = sigmoid(2) / (sigmoid(2) + sigmoid(0));
-    double second = sigmoid(-1) / (sigmoid(-1) + sigmoid(1));
-    double mean = (first + second) / 2;
-    // Each expert has half of the tokens.
-    assertEquals(2 * (mean * 0.5 + (1 - mean) * 0.5), routing.lAux(), TOLERANCE);
-    assertEquals(2, Arrays.stream(routing.expCounts()).sum());
+            .route(logits, 3, false, UsedTokens.ALL, RecordedNoise.none());
+    double mean = 0;
+    for (int token = 0; token < 3; token++) {
+      double first = sigmoid(logits[2 * token]);
+      mean += first / (first + sigmoid(logits[2 * token + 1])) / 3;
+    }
+    assertArrayEquals(new long[] {2, 1}, routing.expCounts());
+    assertEquals(2 * (mean * 2 / 3 + (1 - mean) / 3), routing.lAux(), TOLERANCE);
   }
 }
