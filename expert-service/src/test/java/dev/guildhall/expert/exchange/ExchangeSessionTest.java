@@ -7,8 +7,8 @@ import static dev.guildhall.expert.exchange.ServedExperts.rows;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
-import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.DescribeRequest;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
