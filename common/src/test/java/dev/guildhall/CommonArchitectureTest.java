@@ -37,7 +37,8 @@ class CommonArchitectureTest {
                 in("onnx"),
                 in("rpc"),
                 in("admin"),
-                in("metrics"));
+                in("metrics"),
+                in("tracing"));
   }
 
   private static String in(String name) {
@@ -92,7 +93,8 @@ class CommonArchitectureTest {
   @Test
   void rpcAndMetricsKnowNoLayers() {
     dependsOnlyOn("rpc", "error", "files", "proto", "proto.inference", "tensor");
-    dependsOnlyOn("metrics", "error");
+    dependsOnlyOn("tracing", "error");
+    dependsOnlyOn("metrics", "tracing", "error");
     dependsOnlyOn("admin", "repository", "rpc", "error", "proto");
   }
 
@@ -116,6 +118,11 @@ class CommonArchitectureTest {
   @Test
   void onlyMetricsUsesMicrometerAndPrometheus() {
     onlyUsedBy("metrics", "io.micrometer..", "io.prometheus..");
+  }
+
+  @Test
+  void onlyTracingUsesOpenTelemetry() {
+    onlyUsedBy("tracing", "io.opentelemetry..");
   }
 
   @Test

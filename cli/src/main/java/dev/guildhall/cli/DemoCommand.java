@@ -9,6 +9,7 @@ import com.google.errorprone.annotations.FormatMethod;
 import com.google.gson.JsonObject;
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.metrics.Metrics;
+import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
@@ -74,7 +75,7 @@ final class DemoCommand implements Callable<Integer> {
                 ranks,
                 targets -> RouterOptions.of(targets, 0),
                 transport,
-                metrics.registry());
+                Telemetry.of(metrics.registry()));
         SafetensorsFile heldOut = SafetensorsFile.open(examples.resolve("heldout.safetensors"));
         SafetensorsFile model =
             SafetensorsFile.open(examples.resolve(LAYER).resolve("model.safetensors"))) {

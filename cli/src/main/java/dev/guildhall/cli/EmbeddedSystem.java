@@ -2,6 +2,7 @@ package dev.guildhall.cli;
 
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.expert.ExpertServer;
+import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.router.RouterOptions;
@@ -9,7 +10,6 @@ import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.inprocess.InProcessChannelBuilder;
 import io.grpc.inprocess.InProcessServerBuilder;
-import io.micrometer.core.instrument.MeterRegistry;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -41,7 +41,7 @@ final class EmbeddedSystem implements AutoCloseable {
       List<ExpertOptions> services,
       Function<List<String>, RouterOptions> routerOptions,
       Transport transport,
-      MeterRegistry registry)
+      Telemetry telemetry)
       throws IOException {
     String prefix = UUID.randomUUID() + "-";
     List<ExpertServer> experts = new ArrayList<>();
@@ -54,7 +54,7 @@ final class EmbeddedSystem implements AutoCloseable {
                 options,
                 repository,
                 InProcessServerBuilder.forName(name).directExecutor(),
-                registry));
+                telemetry));
         targets.add(SCHEME + name);
       }
       RouterServer router =
@@ -66,7 +66,7 @@ final class EmbeddedSystem implements AutoCloseable {
                   InProcessChannelBuilder.forName(target.substring(SCHEME.length()))
                       .directExecutor()
                       .build(),
-              registry);
+              telemetry);
       return new EmbeddedSystem(experts, router);
     } catch (IOException | RuntimeException e) {
       experts.forEach(ExpertServer::close);

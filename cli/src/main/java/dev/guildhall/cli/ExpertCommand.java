@@ -9,6 +9,7 @@ import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.rpc.TransportTls;
+import dev.guildhall.tracing.Tracing;
 import io.grpc.ServerBuilder;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -39,6 +40,8 @@ final class ExpertCommand implements Callable<Integer> {
   @Mixin private final ServerTlsFlags serverTls = new ServerTlsFlags();
   @Mixin private final HealthFlags health = new HealthFlags();
   @Mixin private final AdminFlags admin = new AdminFlags();
+  @Mixin private final TracingFlags tracing = new TracingFlags();
+  @Mixin private final LogFlags logging = new LogFlags();
 
   @Option(
       names = "--repository",
@@ -83,6 +86,7 @@ final class ExpertCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    logging.apply();
     ExpertOptions options =
         new ExpertOptions(
             "expert",
@@ -98,8 +102,9 @@ final class ExpertCommand implements Callable<Integer> {
                 MAX_MESSAGE_BYTES,
                 TransportTls.of(serverTls.tls(), Optional.empty()));
         Metrics metrics = new Metrics(metricsPort, transport.https());
+        Tracing spans = tracing.start("guildhall-expert");
         ExpertServer server =
-            ExpertServer.start(options, layers, server(transport), metrics.registry());
+            ExpertServer.start(options, layers, server(transport), metrics.with(spans));
         HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {

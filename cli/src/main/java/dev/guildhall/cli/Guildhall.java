@@ -5,6 +5,7 @@ import dev.guildhall.rpc.Statuses;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.security.Security;
+import org.slf4j.bridge.SLF4JBridgeHandler;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -44,6 +45,9 @@ public final class Guildhall {
     // ever.
     System.setProperty("sun.net.httpserver.maxReqTime", "10");
     System.setProperty("sun.net.httpserver.maxRspTime", "10");
+    // gRPC and OpenTelemetry log there.
+    SLF4JBridgeHandler.removeHandlersForRootLogger();
+    SLF4JBridgeHandler.install();
     Servers.exit(commandLine().execute(args));
   }
 

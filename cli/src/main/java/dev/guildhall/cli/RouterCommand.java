@@ -5,6 +5,7 @@ import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.rpc.TransportTls;
+import dev.guildhall.tracing.Tracing;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -23,6 +24,8 @@ final class RouterCommand implements Callable<Integer> {
   @Mixin private final ExpertsTlsFlags expertsTls = new ExpertsTlsFlags();
   @Mixin private final HealthFlags health = new HealthFlags();
   @Mixin private final AdminFlags admin = new AdminFlags();
+  @Mixin private final TracingFlags tracing = new TracingFlags();
+  @Mixin private final LogFlags logging = new LogFlags();
 
   @Option(
       names = "--repository",
@@ -43,18 +46,20 @@ final class RouterCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    logging.apply();
     router.check(admin);
     LayerRepository layers = LayerRepository.open(repository);
     try (Transport transport =
             router.transport(TransportTls.of(serverTls.tls(), expertsTls.tls()));
         Metrics metrics = router.metrics(transport);
+        Tracing spans = tracing.start("guildhall-router");
         RouterServer server =
             RouterServer.start(
                 router.options(experts),
                 layers,
                 transport,
                 transport::channel,
-                metrics.registry());
+                metrics.with(spans));
         HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {

@@ -80,6 +80,14 @@ final class RouterFlags {
   private int maxConnectionAgeSeconds;
 
   @Option(
+      names = "--slow-request-ms",
+      paramLabel = "N",
+      description =
+          "Requests that take longer are logged with where their time went, one a second at most."
+              + " Default: none is.")
+  private @Nullable Integer slowRequestMillis;
+
+  @Option(
       names = "--wire-dtype",
       defaultValue = "fp32",
       paramLabel = "fp32|bf16|fp16",
@@ -135,7 +143,10 @@ final class RouterFlags {
             Duration.ofSeconds(maxConnectionAgeSeconds),
             defaults.lookupInterval(),
             Optional.ofNullable(callers));
-    return options.withHttp(httpPort);
+    RouterOptions served = options.withHttp(httpPort);
+    return slowRequestMillis == null
+        ? served
+        : served.withSlowRequest(Duration.ofMillis(slowRequestMillis));
   }
 
   /** Checks what is given against the flags of the admin port, before anything starts. */

@@ -7,6 +7,7 @@ import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.rpc.TransportTls;
+import dev.guildhall.tracing.Tracing;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -27,6 +28,8 @@ final class ServeCommand implements Callable<Integer> {
   @Mixin private final ExpertFlags experts = new ExpertFlags();
   @Mixin private final HealthFlags health = new HealthFlags();
   @Mixin private final AdminFlags admin = new AdminFlags();
+  @Mixin private final TracingFlags tracing = new TracingFlags();
+  @Mixin private final LogFlags logging = new LogFlags();
 
   @Option(
       names = "--repository",
@@ -45,6 +48,7 @@ final class ServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    logging.apply();
     router.check(admin);
     LayerRepository layers = LayerRepository.open(repository);
     List<ExpertOptions> services =
@@ -52,8 +56,10 @@ final class ServeCommand implements Callable<Integer> {
     try (Transport transport =
             router.transport(TransportTls.of(serverTls.tls(), Optional.empty()));
         Metrics metrics = router.metrics(transport);
+        Tracing spans = tracing.start("guildhall");
         EmbeddedSystem system =
-            EmbeddedSystem.start(layers, services, router::options, transport, metrics.registry());
+            EmbeddedSystem.start(
+                layers, services, router::options, transport, metrics.with(spans));
         HealthFlags.Health checks = health.start(transport, system.router().health());
         AdminFlags.Admin changes = admin.start(transport, serverTls.tls(), system.repositories())) {
       router.serve(system.router(), metrics, checks, changes);

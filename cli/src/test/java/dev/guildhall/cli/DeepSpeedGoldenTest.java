@@ -15,6 +15,7 @@ import dev.guildhall.router.gate.Routing;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.safetensors.StoredTensor;
+import dev.guildhall.tracing.RequestTrace;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import java.io.IOException;
@@ -122,7 +123,8 @@ class DeepSpeedGoldenTest {
         golden.usedTokens(),
         golden.noise(),
         MissingExperts.FAIL,
-        System.nanoTime() + TimeUnit.SECONDS.toNanos(30));
+        System.nanoTime() + TimeUnit.SECONDS.toNanos(30),
+        RequestTrace.NONE);
   }
 
   private static ByteBuf hiddenStates(GoldenCase golden) {

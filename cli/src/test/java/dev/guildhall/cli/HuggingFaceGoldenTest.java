@@ -19,6 +19,7 @@ import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.StoredTensor;
+import dev.guildhall.tracing.RequestTrace;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import java.io.IOException;
@@ -82,7 +83,8 @@ class HuggingFaceGoldenTest {
                     UsedTokens.ALL,
                     new SeededNoise(1),
                     MissingExperts.FAIL,
-                    System.nanoTime() + TimeUnit.SECONDS.toNanos(30)))
+                    System.nanoTime() + TimeUnit.SECONDS.toNanos(30),
+                    RequestTrace.NONE))
             .get(30, TimeUnit.SECONDS);
     try {
       assertEquals(0, result.routing().droppedRoutes());

@@ -2,6 +2,7 @@ package dev.guildhall.cli;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.guildhall.metrics.Exemplars;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.LayerWeights;
@@ -11,6 +12,7 @@ import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.ForwardResult;
+import dev.guildhall.router.forward.ForwardWatch;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
 import dev.guildhall.router.gate.Gate;
@@ -60,7 +62,7 @@ final class RouterRooms implements AutoCloseable {
                 directory::table, new RetryBudget(0.2, 10), outliers, transport.timer(), registry),
             transport.timer(),
             Runnable::run,
-            new ForwardMetrics(registry));
+            ForwardWatch.of(new ForwardMetrics(registry, new Exemplars())));
   }
 
   /** Opens a layer's weights; no replica is looked for. */

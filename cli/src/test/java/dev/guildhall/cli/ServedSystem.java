@@ -2,6 +2,7 @@ package dev.guildhall.cli;
 
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.metrics.Metrics;
+import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.ExpertParallel;
@@ -54,7 +55,7 @@ final class ServedSystem implements AutoCloseable {
             List.of(ExpertOptions.of("all", ExpertParallel.WHOLE, Device.CPU, 2)),
             targets -> options(targets, defaultTimeout),
             transport,
-            metrics.registry());
+            Telemetry.of(metrics.registry()));
     system.router().ready().get(30, TimeUnit.SECONDS);
     return new ServedSystem(transport, metrics, system);
   }

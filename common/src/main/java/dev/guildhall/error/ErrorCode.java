@@ -19,5 +19,14 @@ public enum ErrorCode {
   /** The caller has not shown who it is. */
   UNAUTHENTICATED,
   /** A defect on our side. */
-  INTERNAL
+  INTERNAL;
+
+  /** What a failure counts as. */
+  public static ErrorCode of(Throwable failure) {
+    return switch (failure) {
+      case GuildhallException known -> known.code();
+      case OutOfMemoryError noMemory -> RESOURCE_EXHAUSTED;
+      default -> INTERNAL;
+    };
+  }
 }

@@ -2,6 +2,8 @@ package dev.guildhall.metrics;
 
 import com.sun.management.ThreadMXBean;
 import com.sun.net.httpserver.HttpsConfigurator;
+import dev.guildhall.tracing.Tracing;
+import io.micrometer.core.instrument.Clock;
 import io.micrometer.core.instrument.FunctionCounter;
 import io.micrometer.core.instrument.MeterRegistry;
 import io.micrometer.core.instrument.binder.jvm.JvmCompilationMetrics;
@@ -14,14 +16,17 @@ import io.micrometer.core.instrument.binder.system.UptimeMetrics;
 import io.micrometer.prometheusmetrics.PrometheusConfig;
 import io.micrometer.prometheusmetrics.PrometheusMeterRegistry;
 import io.prometheus.metrics.exporter.httpserver.HTTPServer;
+import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.util.Optional;
 
 /** The meters of a process, with those of its JVM, and the HTTP port that shows them. */
 public final class Metrics implements AutoCloseable {
+  private final Exemplars exemplars = new Exemplars();
   private final PrometheusMeterRegistry registry =
-      new PrometheusMeterRegistry(PrometheusConfig.DEFAULT);
+      new PrometheusMeterRegistry(
+          PrometheusConfig.DEFAULT, new PrometheusRegistry(), Clock.SYSTEM, exemplars.context());
   private final JvmGcMetrics gcMetrics = new JvmGcMetrics();
   private final HTTPServer server;
 
@@ -61,6 +66,15 @@ public final class Metrics implements AutoCloseable {
 
   public MeterRegistry registry() {
     return registry;
+  }
+
+  /**
+   * The figures, and where spans go.
+   *
+   * @param tracing closed by its owner
+   */
+  public Telemetry with(Tracing tracing) {
+    return new Telemetry(registry, exemplars, tracing);
   }
 
   public int port() {

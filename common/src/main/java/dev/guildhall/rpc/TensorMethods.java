@@ -33,5 +33,8 @@ public final class TensorMethods {
                   FORWARD.getRequestMarshaller(), FORWARD.getResponseMarshaller())
               .build();
 
+  /** {@link #EXCHANGE}'s, for those who do not know gRPC. */
+  public static final String EXCHANGE_NAME = EXCHANGE.getFullMethodName();
+
   private TensorMethods() {}
 }

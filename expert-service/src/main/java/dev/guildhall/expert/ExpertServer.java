@@ -4,6 +4,7 @@ import dev.guildhall.expert.batching.ComputePool;
 import dev.guildhall.expert.exchange.ExpertEndpoint;
 import dev.guildhall.expert.exchange.HostedExperts;
 import dev.guildhall.metrics.MetricNames;
+import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.rpc.RpcServer;
@@ -37,6 +38,16 @@ public final class ExpertServer implements AutoCloseable {
     this.server = server;
   }
 
+  /** The same without tracing. */
+  public static ExpertServer start(
+      ExpertOptions options,
+      LayerRepository repository,
+      ServerBuilder<?> builder,
+      MeterRegistry registry)
+      throws IOException {
+    return start(options, repository, builder, Telemetry.of(registry));
+  }
+
   /**
    * Loads the experts and listens.
    *
@@ -49,8 +60,9 @@ public final class ExpertServer implements AutoCloseable {
       ExpertOptions options,
       LayerRepository repository,
       ServerBuilder<?> builder,
-      MeterRegistry registry)
+      Telemetry telemetry)
       throws IOException {
+    MeterRegistry registry = telemetry.registry();
     ComputePool pool =
         ComputePool.builder()
             .workers(options.workers())
@@ -64,7 +76,8 @@ public final class ExpertServer implements AutoCloseable {
             repository.folder(), new LayerHost(options.slice(), options.device(), pool, hosted));
     try {
       live.loadAll();
-      RpcServer server = RpcServer.start(builder, List.of(new ExpertEndpoint(hosted, pool)), GRACE);
+      ExpertEndpoint endpoint = new ExpertEndpoint(hosted, pool, telemetry.tracing());
+      RpcServer server = RpcServer.start(builder, List.of(endpoint), GRACE);
       Gauge.builder(MetricNames.EXPERT_QUEUED_ROWS, pool, ComputePool::queuedRows)
           .tag("service", options.name())
           .register(registry);

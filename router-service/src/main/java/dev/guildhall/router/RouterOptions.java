@@ -23,6 +23,7 @@ import java.util.OptionalInt;
  * @param lookupInterval between look-ups of {@code dns:///} names, and looks at the callers' file
  * @param callers file that says who may call, with which tokens; none: anyone
  * @param httpPort HTTP; 0 picks a free one; none: no HTTP
+ * @param slowRequest requests that take longer are logged; none: no request is
  */
 public record RouterOptions(
     List<String> experts,
@@ -33,7 +34,8 @@ public record RouterOptions(
     Duration maxConnectionAge,
     Duration lookupInterval,
     Optional<Path> callers,
-    OptionalInt httpPort) {
+    OptionalInt httpPort,
+    Optional<Duration> slowRequest) {
 
   public static final int DEFAULT_PORT = 8001;
 
@@ -64,7 +66,8 @@ public record RouterOptions(
         maxConnectionAge,
         lookupInterval,
         callers,
-        OptionalInt.empty());
+        OptionalInt.empty(),
+        Optional.empty());
   }
 
   /** The same with HTTP on a port; 0 picks a free one. */
@@ -78,7 +81,23 @@ public record RouterOptions(
         maxConnectionAge,
         lookupInterval,
         callers,
-        OptionalInt.of(onPort));
+        OptionalInt.of(onPort),
+        slowRequest);
+  }
+
+  /** The same with a log of requests that take longer. */
+  public RouterOptions withSlowRequest(Duration duration) {
+    return new RouterOptions(
+        experts,
+        port,
+        maxTokensInFlight,
+        exchange,
+        defaultTimeout,
+        maxConnectionAge,
+        lookupInterval,
+        callers,
+        httpPort,
+        Optional.of(duration));
   }
 
   /** The defaults, for some targets and a port. */

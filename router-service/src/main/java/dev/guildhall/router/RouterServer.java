@@ -2,6 +2,7 @@ package dev.guildhall.router;
 
 import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.metrics.MetricNames;
+import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.router.admission.Caller;
@@ -10,15 +11,18 @@ import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.api.RoomCheck;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.TraceHeader;
 import dev.guildhall.router.api.http.HttpPort;
 import dev.guildhall.router.api.http.HttpSettings;
 import dev.guildhall.router.api.http.InferenceHandler;
 import dev.guildhall.router.api.oip.InferenceEndpoint;
 import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.ForwardMetrics;
+import dev.guildhall.router.forward.ForwardWatch;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
 import dev.guildhall.router.forward.ServedLayers;
+import dev.guildhall.router.forward.SlowRequests;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.Outliers;
 import dev.guildhall.router.replicas.ReplicaDirectory;
@@ -28,6 +32,7 @@ import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.tracing.Tracing;
 import io.grpc.BindableService;
 import io.grpc.ManagedChannel;
 import io.grpc.ServerBuilder;
@@ -85,6 +90,17 @@ public final class RouterServer implements AutoCloseable {
     this.closing = closing;
   }
 
+  /** The same without tracing. */
+  public static RouterServer start(
+      RouterOptions options,
+      LayerRepository repository,
+      Transport transport,
+      Function<String, ManagedChannel> channels,
+      MeterRegistry registry)
+      throws IOException {
+    return start(options, repository, transport, channels, Telemetry.of(registry));
+  }
+
   /**
    * Loads the repository's gates, listens, and starts to look for the replicas.
    *
@@ -97,11 +113,11 @@ public final class RouterServer implements AutoCloseable {
       LayerRepository repository,
       Transport transport,
       Function<String, ManagedChannel> channels,
-      MeterRegistry registry)
+      Telemetry telemetry)
       throws IOException {
     Deque<Runnable> closing = new ArrayDeque<>();
     try {
-      return start(options, repository, transport, channels, registry, closing);
+      return start(options, repository, transport, channels, telemetry, closing);
     } catch (IOException | RuntimeException e) {
       closing.forEach(Runnable::run);
       throw e;
@@ -114,9 +130,10 @@ public final class RouterServer implements AutoCloseable {
       LayerRepository repository,
       Transport transport,
       Function<String, ManagedChannel> channels,
-      MeterRegistry registry,
+      Telemetry telemetry,
       Deque<Runnable> closing)
       throws IOException {
+    MeterRegistry registry = telemetry.registry();
     ExecutorService workers =
         Executors.newFixedThreadPool(
             Runtime.getRuntime().availableProcessors(),
@@ -136,7 +153,12 @@ public final class RouterServer implements AutoCloseable {
     closing.push(live::close);
     live.loadAll();
     layers.serveAll();
-    ForwardMetrics metrics = new ForwardMetrics(registry);
+    ForwardMetrics metrics = new ForwardMetrics(registry, telemetry.exemplars());
+    SlowRequests slow =
+        options
+            .slowRequest()
+            .map(duration -> SlowRequests.over(duration, System::nanoTime))
+            .orElse(SlowRequests.NONE);
     LayerForward forward =
         new LayerForward(
             directory::table,
@@ -150,7 +172,7 @@ public final class RouterServer implements AutoCloseable {
                 registry),
             transport.timer(),
             workers,
-            metrics);
+            new ForwardWatch(metrics, telemetry.tracing(), slow));
     StreamLimits limits =
         new StreamLimits(options.defaultTimeout(), options.maxConnectionAge(), transport.timer());
     MoeLayerEndpoint endpoint = new MoeLayerEndpoint(served, forward, directory::table, limits);
@@ -159,7 +181,9 @@ public final class RouterServer implements AutoCloseable {
     InferenceEndpoint inference = new InferenceEndpoint(models, forward, limits);
     RpcServer server =
         RpcServer.start(
-            guarded(options, transport, forward, tokens), List.of(endpoint, inference), GRACE);
+            guarded(options, transport, forward, tokens, telemetry.tracing()),
+            List.of(endpoint, inference),
+            GRACE);
     closing.push(server::close);
     Optional<HttpPort> http = http(options, transport, models, forward, tokens);
     http.ifPresent(port -> closing.push(port::close));
@@ -197,7 +221,8 @@ public final class RouterServer implements AutoCloseable {
       RouterOptions options,
       Transport transport,
       LayerForward forward,
-      Optional<Function<String, Optional<Caller>>> tokens) {
+      Optional<Function<String, Optional<Caller>>> tokens,
+      Tracing tracing) {
     ServerBuilder<?> builder =
         transport
             .server(options.port())
@@ -209,6 +234,9 @@ public final class RouterServer implements AutoCloseable {
             .intercept(InferenceEndpoint.interceptor())
             .intercept(new RoomCheck(forward))
             .intercept(new ArrivalTimeout(transport.timer(), options.defaultTimeout()));
+    if (tracing.isOn()) {
+      builder.intercept(new TraceHeader());
+    }
     tokens.ifPresent(callers -> builder.intercept(new TokenCheck(callers)));
     return builder;
   }

@@ -96,6 +96,7 @@ public final class ExpertQueue {
       Piece piece = head.take(count);
       rows -= count;
       if (wanted) {
+        head.batch().taken(nowNanos);
         block.add(piece);
         room -= count;
       } else {

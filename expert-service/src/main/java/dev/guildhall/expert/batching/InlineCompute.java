@@ -44,6 +44,7 @@ final class InlineCompute {
         block.start(segment.expert(), now);
         PendingRows.Piece piece = new PendingRows.Piece(batch, firstRow, segment.rows(), now);
         if (batch.isWanted(now)) {
+          batch.taken(now);
           block.add(piece);
         } else {
           block.drop(piece);

@@ -56,6 +56,10 @@ public final class RowBatch {
   private boolean submitted;
   private long submittedNanos;
 
+  // Written by the worker that takes the first rows, with the pool's lock held.
+  private boolean begun;
+  private long begunNanos;
+
   private volatile long workedNanos;
 
   /**
@@ -140,6 +144,19 @@ public final class RowBatch {
    */
   public long queueNanos() {
     return submitted ? Math.max(0, workedNanos - submittedNanos - workNanos.get()) : 0;
+  }
+
+  /** A worker takes some of its rows. */
+  void taken(long nowNanos) {
+    if (!begun) {
+      begun = true;
+      begunNanos = nowNanos;
+    }
+  }
+
+  /** When it was worked on, once it has succeeded. */
+  public BatchTimes times() {
+    return new BatchTimes(begunNanos, workedNanos, workNanos.get());
   }
 
   /**

@@ -16,6 +16,7 @@ import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorWriter;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.DType;
+import dev.guildhall.tracing.Tracing;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import io.netty.buffer.ByteBuf;
@@ -47,6 +48,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
 
   private final HostedExperts experts;
   private final ComputePool pool;
+  private final Tracing tracing;
   private final InboundWindow window;
   private final TensorWriter<ExchangeResponse> writer;
   private final Map<Long, RowBatch> inFlight = new ConcurrentHashMap<>();
@@ -57,9 +59,11 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   ExchangeSession(
       HostedExperts experts,
       ComputePool pool,
+      Tracing tracing,
       ServerCallStreamObserver<TensorMessage<ExchangeResponse>> responses) {
     this.experts = experts;
     this.pool = pool;
+    this.tracing = tracing;
     this.window = new InboundWindow(responses, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES);
     this.writer = new TensorWriter<>(responses, window::taken);
     responses.disableAutoRequest();
@@ -166,6 +170,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
   private final class Completion implements BatchCompletion {
     private final ExchangeRequest header;
     private final int requestBytes;
+    private final BatchSpan span;
     private ByteBuf in;
     private ByteBuf out = Unpooled.EMPTY_BUFFER;
     private @Nullable HostedVersion version;
@@ -175,6 +180,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
       header = request.header();
       requestBytes = request.payload().readableBytes();
       in = request.takePayload();
+      span = BatchSpan.begin(tracing, header);
     }
 
     RowBatch toBatch() {
@@ -196,6 +202,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     @Override
     public void succeeded() {
       inFlight.remove(header.getBatchId());
+      span.computed(requireNonNull(batch));
       in.release();
       ExchangeResponse response =
           ExchangeResponse.newBuilder()
@@ -210,6 +217,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
         answerFailure(e);
         return;
       }
+      span.end();
       answer(new TensorMessage<>(response, rows));
     }
 
@@ -227,6 +235,7 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     }
 
     private void answerFailure(Throwable failure) {
+      span.fail(failure);
       ExchangeResponse response =
           ExchangeResponse.newBuilder()
               .setBatchId(header.getBatchId())

@@ -9,6 +9,7 @@ import dev.guildhall.proto.ExpertServiceGrpc;
 import dev.guildhall.proto.WatchRequest;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.tracing.Tracing;
 import io.grpc.BindableService;
 import io.grpc.ServerServiceDefinition;
 import io.grpc.ServiceDescriptor;
@@ -23,10 +24,12 @@ import io.grpc.stub.StreamObserver;
 public final class ExpertEndpoint implements BindableService {
   private final HostedExperts experts;
   private final ComputePool pool;
+  private final Tracing tracing;
 
-  public ExpertEndpoint(HostedExperts experts, ComputePool pool) {
+  public ExpertEndpoint(HostedExperts experts, ComputePool pool, Tracing tracing) {
     this.experts = experts;
     this.pool = pool;
+    this.tracing = tracing;
   }
 
   @Override
@@ -59,6 +62,9 @@ public final class ExpertEndpoint implements BindableService {
   private StreamObserver<TensorMessage<ExchangeRequest>> exchange(
       StreamObserver<TensorMessage<ExchangeResponse>> responses) {
     return new ExchangeSession(
-        experts, pool, (ServerCallStreamObserver<TensorMessage<ExchangeResponse>>) responses);
+        experts,
+        pool,
+        tracing,
+        (ServerCallStreamObserver<TensorMessage<ExchangeResponse>>) responses);
   }
 }

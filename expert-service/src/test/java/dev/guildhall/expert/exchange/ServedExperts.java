@@ -16,6 +16,7 @@ import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.repository.Uses;
 import dev.guildhall.rpc.RpcServer;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.tracing.Tracing;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
@@ -56,7 +57,9 @@ final class ServedExperts implements AutoCloseable {
     hosted.host(version(DIGEST, ended));
     server =
         RpcServer.start(
-            transport.server(0), List.of(new ExpertEndpoint(hosted, pool)), Duration.ofSeconds(1));
+            transport.server(0),
+            List.of(new ExpertEndpoint(hosted, pool, Tracing.off())),
+            Duration.ofSeconds(1));
     channel = transport.channel("localhost:" + server.port());
     requests = ExpertServiceGrpc.newStub(channel).exchange(answers);
   }

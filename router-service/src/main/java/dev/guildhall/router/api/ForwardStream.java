@@ -12,7 +12,9 @@ import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.rpc.InboundWindow;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorMethods;
 import dev.guildhall.rpc.TensorWriter;
+import dev.guildhall.tracing.RequestTrace;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import io.netty.buffer.Unpooled;
@@ -33,6 +35,8 @@ import java.util.function.Consumer;
  * and the stream ends; what comes later is refused.
  */
 final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest>> {
+  private static final String NAME = TensorMethods.FORWARD_STREAM.getFullMethodName();
+
   private static final int MAX_IN_FLIGHT = 256;
 
   /** A few large requests, or all the small ones. */
@@ -42,6 +46,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   private final LayerForward forward;
   private final Caller caller;
   private final Duration defaultTimeout;
+  private final String traceparent = TraceHeader.current();
   private final Future<?> ageLimit;
   private final InboundWindow window;
   private final TensorWriter<ForwardResponse> writer;
@@ -99,16 +104,25 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
               ErrorCode.UNAVAILABLE, "this stream takes no more requests; open another one"));
       return;
     }
+    RequestTrace trace = trace(header);
     ForwardJob job;
     try {
-      job = translator.toJob(request, caller, System.nanoTime() + timeoutNanos);
+      job = translator.toJob(request, caller, System.nanoTime() + timeoutNanos, trace);
     } catch (RuntimeException | OutOfMemoryError e) {
+      trace.span().fail(e);
       answer.failed(e);
       return;
     }
     CancelSwitch cancel = new CancelSwitch();
     cancels.put(answer, cancel);
     cancel.set(forward.start(job, answer));
+  }
+
+  private RequestTrace trace(ForwardRequest request) {
+    String parent = request.getTraceparent().isEmpty() ? traceparent : request.getTraceparent();
+    RequestTrace trace = forward.trace(NAME, parent, ForwardTranslator.id(request));
+    trace.span().grpc(NAME);
+    return trace;
   }
 
   private void closeOne() {

@@ -21,6 +21,7 @@ import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.DType;
 import dev.guildhall.tensor.Floats;
+import dev.guildhall.tracing.RequestTrace;
 import io.netty.buffer.ByteBuf;
 import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
@@ -41,10 +42,15 @@ public final class ForwardTranslator {
    *
    * @param request its payload is given back, or goes with the job
    * @param caller who it is for
+   * @param trace goes with the job; if this fails it is the caller's to end
    * @throws GuildhallException INVALID_ARGUMENT or NOT_FOUND: what is wrong, the value, what is
    *     allowed
    */
-  ForwardJob toJob(TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
+  ForwardJob toJob(
+      TensorMessage<ForwardRequest> request,
+      Caller caller,
+      long deadlineNanos,
+      RequestTrace trace) {
     ServedLayer layer;
     try {
       layer = layers.acquire(request.header().getLayer());
@@ -52,7 +58,7 @@ public final class ForwardTranslator {
       request.close();
       throw e;
     }
-    return toJob(layer, request, caller, deadlineNanos);
+    return toJob(layer, request, caller, deadlineNanos, trace);
   }
 
   /**
@@ -61,9 +67,13 @@ public final class ForwardTranslator {
    * @param layer its use is given back, or goes with the job
    */
   public static ForwardJob toJob(
-      ServedLayer layer, TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
+      ServedLayer layer,
+      TensorMessage<ForwardRequest> request,
+      Caller caller,
+      long deadlineNanos,
+      RequestTrace trace) {
     try {
-      return checked(layer, request, caller, deadlineNanos);
+      return checked(layer, request, caller, deadlineNanos, trace);
     } catch (RuntimeException | OutOfMemoryError e) {
       layer.uses().release();
       throw e;
@@ -71,7 +81,11 @@ public final class ForwardTranslator {
   }
 
   private static ForwardJob checked(
-      ServedLayer layer, TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
+      ServedLayer layer,
+      TensorMessage<ForwardRequest> request,
+      Caller caller,
+      long deadlineNanos,
+      RequestTrace trace) {
     ForwardRequest header = request.header();
     DType dtype;
     int tokens;
@@ -103,7 +117,13 @@ public final class ForwardTranslator {
         new SeededNoise(
             header.hasSeed() ? header.getSeed() : ThreadLocalRandom.current().nextLong()),
         missingExperts,
-        deadlineNanos);
+        deadlineNanos,
+        trace);
+  }
+
+  /** As it is known by in spans and in the log; 0: its caller did not choose one. */
+  static String id(ForwardRequest request) {
+    return request.getId() == 0 ? "" : Long.toUnsignedString(request.getId());
   }
 
   /** The response to a request; ownership of the result's output is taken. */

@@ -22,6 +22,7 @@ import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.tracing.RequestTrace;
 import io.grpc.BindableService;
 import io.grpc.ServerServiceDefinition;
 import io.grpc.ServiceDescriptor;
@@ -39,6 +40,8 @@ import java.util.function.Supplier;
  * them.
  */
 public final class MoeLayerEndpoint implements BindableService {
+  private static final String FORWARD_NAME = TensorMethods.FORWARD.getFullMethodName();
+
   private final ServedLayers layers;
   private final ForwardTranslator translator;
   private final LayerForward forward;
@@ -89,12 +92,16 @@ public final class MoeLayerEndpoint implements BindableService {
       StreamObserver<TensorMessage<ForwardResponse>> observer) {
     ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses =
         (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) observer;
+    RequestTrace trace =
+        forward.trace(FORWARD_NAME, TraceHeader.current(), ForwardTranslator.id(request.header()));
+    trace.span().grpc(FORWARD_NAME);
     ForwardJob job;
     try {
       job =
           translator.toJob(
-              request, TokenCheck.CALLER.get(), System.nanoTime() + limits.timeoutNanos());
+              request, TokenCheck.CALLER.get(), System.nanoTime() + limits.timeoutNanos(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
+      trace.span().fail(e);
       responses.onError(Statuses.toCallFailure(e));
       return;
     }

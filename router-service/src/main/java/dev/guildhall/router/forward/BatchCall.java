@@ -1,5 +1,6 @@
 package dev.guildhall.router.forward;
 
+import com.google.protobuf.UnsafeByteOperations;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ExchangeRequest;
@@ -11,8 +12,10 @@ import dev.guildhall.router.exchange.BatchReply;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.rpc.Buffers;
+import dev.guildhall.rpc.TensorMethods;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.Floats;
+import dev.guildhall.tracing.TraceSpan;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -41,8 +44,9 @@ final class BatchCall {
      *
      * @param rows [batch.rows, H] fp32; ownership is transferred
      * @param queueNanos how long it waited at its replica for others
+     * @param replica that did it
      */
-    void answered(int batchIndex, ByteBuf rows, long queueNanos);
+    void answered(int batchIndex, ByteBuf rows, long queueNanos, Replica replica);
 
     /** Asks for {@link #send} to be called again, where the hidden states may be read. */
     void repeat(BatchCall call, Replica replica);
@@ -54,10 +58,11 @@ final class BatchCall {
     void lost(int batchIndex, Throwable failure);
   }
 
-  private record Sent(Replica replica, long batchId, long atNanos) {
+  private record Sent(Replica replica, long batchId, long atNanos, TraceSpan span) {
     /** Does nothing if it was answered. */
     void giveUp() {
       replica.stream().cancel(batchId);
+      span.giveUp();
     }
   }
 
@@ -76,6 +81,8 @@ final class BatchCall {
   private int unanswered;
   private boolean hedged;
   private boolean over;
+  private int attempts;
+  private TraceSpan firstSpan = TraceSpan.NONE;
 
   /**
    * @param index of the batch in the plan
@@ -125,17 +132,47 @@ final class BatchCall {
    * @param hiddenStates as of {@link #start}
    */
   void send(Replica replica, MemorySegment hiddenStates) {
+    TraceSpan span = dispatch(replica);
     try {
       ExchangeRequest.Builder header = header();
+      if (span.isRecording()) {
+        header.setTraceparent(UnsafeByteOperations.unsafeWrap(span.propagated()));
+      }
       long rowBytes = (long) job.layer().config().hiddenSize() * Float.BYTES;
       ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
       RowGather.gather(plan, batch, hiddenStates, rowBytes, Buffers.segment(rows));
       rows = WireFloats.fromFp32(rows, settings.wireDtype());
       long now = System.nanoTime();
-      Reply reply = new Reply(replica, now);
-      keep(new Sent(replica, replica.stream().send(header, rows, batch.rows(), reply), now));
+      Reply reply = new Reply(replica, now, span);
+      keep(new Sent(replica, replica.stream().send(header, rows, batch.rows(), reply), now, span));
     } catch (RuntimeException | OutOfMemoryError e) {
+      span.fail(e);
       attemptLost(e);
+    }
+  }
+
+  /** Begins the span of one attempt; a later one links to the first. */
+  private TraceSpan dispatch(Replica replica) {
+    TraceSpan request = job.trace().span();
+    if (!request.isRecording()) {
+      return TraceSpan.NONE;
+    }
+    synchronized (this) {
+      TraceSpan span =
+          request
+              .call("dispatch", TensorMethods.EXCHANGE_NAME, firstSpan)
+              .tag("guildhall.layer", job.layer().name())
+              .tag("guildhall.replica", replica.target())
+              .tag("guildhall.attempt", ++attempts)
+              .tag("guildhall.rows", batch.rows())
+              .tag("guildhall.experts", Arrays.toString(batch.experts()));
+      if (unanswered > 1) {
+        span.tag("guildhall.hedge", true);
+      }
+      if (attempts == 1) {
+        firstSpan = span;
+      }
+      return span;
     }
   }
 
@@ -304,10 +341,12 @@ final class BatchCall {
   private final class Reply implements BatchReply {
     private final Replica replica;
     private final long sentNanos;
+    private final TraceSpan span;
 
-    Reply(Replica replica, long sentNanos) {
+    Reply(Replica replica, long sentNanos, TraceSpan span) {
       this.replica = replica;
       this.sentNanos = sentNanos;
+      this.span = span;
     }
 
     @Override
@@ -316,6 +355,7 @@ final class BatchCall {
       try {
         fp32 = WireFloats.toFp32(rows, settings.wireDtype());
       } catch (RuntimeException | OutOfMemoryError e) {
+        span.fail(e);
         attemptLost(e);
         return;
       }
@@ -329,13 +369,14 @@ final class BatchCall {
                 "a replica answered with a number that is not finite at element " + wrong));
         return;
       }
+      span.end(); // Before all that were sent are given up.
       Optional<List<Sent>> underWay = end();
       if (underWay.isEmpty()) {
         fp32.release();
         return;
       }
       tellTimes(underWay.get());
-      owner.answered(index, fp32, queueNanos);
+      owner.answered(index, fp32, queueNanos, replica);
     }
 
     private void tellTimes(List<Sent> underWay) {
@@ -356,6 +397,7 @@ final class BatchCall {
 
     @Override
     public void failed(GuildhallException failure) {
+      span.fail(failure);
       attemptFailed(replica, failure);
     }
   }

@@ -19,6 +19,7 @@ import dev.guildhall.router.replicas.LayerHosts;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.router.replicas.ReplicaPicker;
 import dev.guildhall.rpc.Buffers;
+import dev.guildhall.tracing.TraceSpan;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -56,6 +57,8 @@ final class ForwardCall implements BatchCall.Owner {
   private final Executor executor;
   private final ForwardListener listener;
 
+  private final long createdNanos = System.nanoTime();
+
   private final Object lock = new Object();
   private List<BatchCall> calls = List.of();
   private @Nullable Routed routed;
@@ -63,6 +66,10 @@ final class ForwardCall implements BatchCall.Owner {
   private boolean[] lost = new boolean[0];
   private int blocksMissing;
   private long longestQueueNanos;
+  private long begunNanos;
+  private long lastAnswerNanos;
+  private long lastQueueNanos;
+  private @Nullable Replica lastReplica;
   private boolean ended;
 
   /**
@@ -118,8 +125,11 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   private void run(MemorySegment hiddenStates) {
+    synchronized (lock) {
+      begunNanos = System.nanoTime();
+    }
     ReplicaPicker picker = new ReplicaPicker(hosts);
-    Routed routed = route(hiddenStates, picker);
+    Routed routed = gate(hiddenStates, picker);
     List<Batch> batches = routed.plan().batches();
     List<BatchCall> starting = new ArrayList<>(batches.size());
     for (int i = 0; i < batches.size(); i++) {
@@ -141,6 +151,18 @@ final class ForwardCall implements BatchCall.Owner {
     }
     for (int i = 0; i < batches.size(); i++) {
       starting.get(i).start(picker.chosen().get(batches.get(i).host()), hiddenStates);
+    }
+  }
+
+  private Routed gate(MemorySegment hiddenStates, ReplicaPicker picker) {
+    TraceSpan span = job.trace().span().child("gate");
+    try {
+      Routed routed = route(hiddenStates, picker);
+      span.tag("guildhall.batches", routed.plan().batches().size()).end();
+      return routed;
+    } catch (RuntimeException | OutOfMemoryError e) {
+      span.fail(e);
+      throw e;
     }
   }
 
@@ -191,7 +213,7 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   @Override
-  public void answered(int batchIndex, ByteBuf rows, long queueNanos) {
+  public void answered(int batchIndex, ByteBuf rows, long queueNanos, Replica replica) {
     synchronized (lock) {
       if (ended) {
         rows.release();
@@ -199,6 +221,9 @@ final class ForwardCall implements BatchCall.Owner {
       }
       blocks[batchIndex] = rows;
       longestQueueNanos = Math.max(longestQueueNanos, queueNanos);
+      lastAnswerNanos = System.nanoTime();
+      lastQueueNanos = queueNanos;
+      lastReplica = replica;
     }
     batchDone();
   }
@@ -251,14 +276,17 @@ final class ForwardCall implements BatchCall.Owner {
     long fanOutNanos = System.nanoTime() - routed.atNanos();
     Routed left;
     ByteBuf output;
+    TraceSpan span = job.trace().span().child("combine");
     try {
       left = withoutLost(routed);
       output = sum(left);
     } catch (RuntimeException | OutOfMemoryError e) {
+      span.fail(e);
       releaseBuffers();
       listener.failed(e);
       return;
     }
+    span.end();
     releaseBuffers();
     listener.succeeded(
         new ForwardResult(
@@ -332,6 +360,41 @@ final class ForwardCall implements BatchCall.Owner {
     toCancel.forEach(BatchCall::cancel);
     releaseBuffers();
     listener.failed(failure);
+  }
+
+  /** Where the time went until now, to be asked when the call has ended. */
+  TimeSplit timeSplit() {
+    long now = System.nanoTime();
+    synchronized (lock) {
+      if (begunNanos == 0) {
+        return new TimeSplit(
+            now - createdNanos,
+            TimeSplit.UNKNOWN,
+            TimeSplit.UNKNOWN,
+            "",
+            TimeSplit.UNKNOWN,
+            TimeSplit.UNKNOWN);
+      }
+      long queueNanos = begunNanos - createdNanos;
+      if (routed == null) {
+        return new TimeSplit(
+            queueNanos,
+            now - begunNanos,
+            TimeSplit.UNKNOWN,
+            "",
+            TimeSplit.UNKNOWN,
+            TimeSplit.UNKNOWN);
+      }
+      boolean allBack = blocksMissing == 0;
+      long backNanos = lastReplica == null ? routed.atNanos() : lastAnswerNanos;
+      return new TimeSplit(
+          queueNanos,
+          routed.atNanos() - begunNanos,
+          (allBack ? backNanos : now) - routed.atNanos(),
+          lastReplica == null ? "" : lastReplica.target(),
+          lastQueueNanos,
+          allBack ? now - backNanos : TimeSplit.UNKNOWN);
+    }
   }
 
   /** Called once, by whoever ended the call. */

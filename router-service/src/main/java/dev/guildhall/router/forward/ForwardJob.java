@@ -4,6 +4,7 @@ import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.gate.NoiseSource;
 import dev.guildhall.router.gate.UsedTokens;
+import dev.guildhall.tracing.RequestTrace;
 import io.netty.buffer.ByteBuf;
 
 /**
@@ -15,6 +16,7 @@ import io.netty.buffer.ByteBuf;
  * @param training training mode: its capacity factor, and the gate's noise
  * @param missingExperts what to do when nobody hosts an expert that is needed
  * @param deadlineNanos on the clock of {@link System#nanoTime}
+ * @param trace its span is ended when the listener has been told
  */
 public record ForwardJob(
     Caller caller,
@@ -25,4 +27,5 @@ public record ForwardJob(
     UsedTokens usedTokens,
     NoiseSource noise,
     MissingExperts missingExperts,
-    long deadlineNanos) {}
+    long deadlineNanos,
+    RequestTrace trace) {}

@@ -1,7 +1,7 @@
 package dev.guildhall.router.forward;
 
 import dev.guildhall.error.ErrorCode;
-import dev.guildhall.error.GuildhallException;
+import dev.guildhall.metrics.Exemplars;
 import dev.guildhall.metrics.MetricNames;
 import io.micrometer.core.instrument.Counter;
 import io.micrometer.core.instrument.MeterRegistry;
@@ -18,12 +18,17 @@ public final class ForwardMetrics {
   private static final String OK = "OK";
 
   private final MeterRegistry registry;
+  private final Exemplars exemplars;
   private final ForwardStatistics statistics = new ForwardStatistics();
   private final Map<LayerKey, LayerMeters> layers = new ConcurrentHashMap<>();
   private final Map<String, Counter> requests = new ConcurrentHashMap<>();
 
-  public ForwardMetrics(MeterRegistry registry) {
+  /**
+   * @param exemplars of the registry
+   */
+  public ForwardMetrics(MeterRegistry registry, Exemplars exemplars) {
     this.registry = registry;
+    this.exemplars = exemplars;
   }
 
   /** The totals of each layer. */
@@ -44,7 +49,9 @@ public final class ForwardMetrics {
       List<Counter> routes) {}
 
   /** Passes on to the listener and counts what it hears. */
-  ForwardListener observe(ServedLayer layer, int tokens, ForwardListener listener) {
+  ForwardListener observe(ForwardJob job, ForwardListener listener) {
+    ServedLayer layer = job.layer();
+    int tokens = job.tokens();
     long startNanos = System.nanoTime();
     return new ForwardListener() {
       @Override
@@ -52,8 +59,12 @@ public final class ForwardMetrics {
         LayerMeters meters = meters(layer);
         long nanos = System.nanoTime() - startNanos;
         statistics.succeeded(layer.name(), tokens, nanos, result.queueNanos());
-        meters.duration.record(nanos, TimeUnit.NANOSECONDS);
-        meters.fanOut.record(result.fanOutNanos(), TimeUnit.NANOSECONDS);
+        exemplars.of(
+            job.trace().span(),
+            () -> {
+              meters.duration.record(nanos, TimeUnit.NANOSECONDS);
+              meters.fanOut.record(result.fanOutNanos(), TimeUnit.NANOSECONDS);
+            });
         meters.tokens.increment(tokens);
         count(meters, result);
         requests(layer.name(), OK).increment();
@@ -63,7 +74,7 @@ public final class ForwardMetrics {
       @Override
       public void failed(Throwable failure) {
         statistics.failed(layer.name(), System.nanoTime() - startNanos);
-        requests(layer.name(), code(failure).name()).increment();
+        requests(layer.name(), ErrorCode.of(failure).name()).increment();
         listener.failed(failure);
       }
     };
@@ -72,15 +83,6 @@ public final class ForwardMetrics {
   /** A request was refused before it was read; its layer is not known. */
   void refusedUnread() {
     requests("", ErrorCode.RESOURCE_EXHAUSTED.name()).increment();
-  }
-
-  /** As {@code rpc.Statuses} tells it to the caller. */
-  private static ErrorCode code(Throwable failure) {
-    return switch (failure) {
-      case GuildhallException known -> known.code();
-      case OutOfMemoryError noMemory -> ErrorCode.RESOURCE_EXHAUSTED;
-      default -> ErrorCode.INTERNAL;
-    };
   }
 
   private static void count(LayerMeters meters, ForwardResult result) {

@@ -6,6 +6,8 @@ import dev.guildhall.router.admission.AdaptiveLimit;
 import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;
+import dev.guildhall.tracing.RequestTrace;
+import dev.guildhall.tracing.TraceSpan;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
@@ -28,7 +30,7 @@ public final class LayerForward {
   private final Failover failover;
   private final ScheduledExecutorService timer;
   private final Executor workers;
-  private final ForwardMetrics metrics;
+  private final ForwardWatch watch;
 
   /**
    * @param maxTokensInFlight requests are refused beyond them, or sooner when the experts' queues
@@ -43,7 +45,7 @@ public final class LayerForward {
       Failover failover,
       ScheduledExecutorService timer,
       Executor workers,
-      ForwardMetrics metrics) {
+      ForwardWatch watch) {
     this.routes = routes;
     this.limit = new AdaptiveLimit(maxTokensInFlight, System.nanoTime());
     this.budget = new TokenBudget(maxTokensInFlight, limit::tokens);
@@ -51,7 +53,19 @@ public final class LayerForward {
     this.failover = failover;
     this.timer = timer;
     this.workers = workers;
-    this.metrics = metrics;
+    this.watch = watch;
+  }
+
+  /**
+   * Begins the trace of a request, to be started or failed.
+   *
+   * @param name of the method that was called
+   * @param traceparent of the caller, as W3C has it; empty: it sent none
+   * @param requestId as the caller chose it; empty: it did not
+   */
+  public RequestTrace trace(String name, String traceparent, String requestId) {
+    TraceSpan span = watch.tracing().request(name, traceparent);
+    return new RequestTrace(requestId, span);
   }
 
   /**
@@ -63,7 +77,9 @@ public final class LayerForward {
    */
   public Runnable start(ForwardJob job, ForwardListener listener) {
     String layer = job.layer().name();
-    ForwardListener observed = metrics.observe(job.layer(), job.tokens(), listener);
+    job.trace().span().tag("guildhall.layer", layer).tag("guildhall.tokens", job.tokens());
+    ForwardListener observed =
+        watch.metrics().observe(job, TracedListener.of(job.trace().span(), listener));
     try {
       admit(job);
     } catch (GuildhallException e) {
@@ -78,6 +94,7 @@ public final class LayerForward {
     ForwardCall call =
         new ForwardCall(
             job, routes.get().layer(job.layer().version()), settings, failover, executor, admitted);
+    admitted.call = call;
     admitted.deadline =
         timer.schedule(
             () -> call.failed(deadlinePassed(layer)),
@@ -107,7 +124,7 @@ public final class LayerForward {
     try {
       budget.check();
     } catch (GuildhallException e) {
-      metrics.refusedUnread();
+      watch.metrics().refusedUnread();
       throw e;
     }
   }
@@ -135,6 +152,7 @@ public final class LayerForward {
     private final long startNanos = System.nanoTime();
     private final ForwardListener listener;
     private volatile @Nullable ScheduledFuture<?> deadline;
+    private volatile @Nullable ForwardCall call;
 
     Admitted(ForwardJob job, ForwardListener listener) {
       this.job = job;
@@ -146,6 +164,7 @@ public final class LayerForward {
       long workNanos = Math.max(0, result.fanOutNanos() - result.queueNanos());
       limit.answered(sample(), result.queueNanos(), workNanos, System.nanoTime());
       giveBack();
+      lookAtTime(null);
       listener.succeeded(result);
     }
 
@@ -155,7 +174,15 @@ public final class LayerForward {
         learn(known.code());
       }
       giveBack();
+      lookAtTime(failure);
       listener.failed(failure);
+    }
+
+    private void lookAtTime(@Nullable Throwable failure) {
+      ForwardCall ended = call;
+      if (ended != null) {
+        watch.slow().ended(job, System.nanoTime() - startNanos, failure, ended::timeSplit);
+      }
     }
 
     private void learn(ErrorCode failure) {

@@ -26,6 +26,7 @@ import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.DType;
+import dev.guildhall.tracing.RequestTrace;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.Arena;
@@ -105,7 +106,8 @@ class ForwardCallTest {
             UsedTokens.ALL,
             new SeededNoise(1),
             MissingExperts.FAIL,
-            System.nanoTime() + TimeUnit.MINUTES.toNanos(1));
+            System.nanoTime() + TimeUnit.MINUTES.toNanos(1),
+            RequestTrace.NONE);
     return new ForwardCall(
         job,
         NO_HOSTS,

@@ -10,10 +10,12 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.TraceHeader;
 import dev.guildhall.router.api.oip.InferParameters;
 import dev.guildhall.router.api.oip.InferTranslator;
 import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.LayerForward;
+import dev.guildhall.tracing.RequestTrace;
 import io.grpc.Status;
 import java.io.IOException;
 import java.net.SocketAddress;
@@ -42,6 +44,8 @@ import org.eclipse.jetty.util.Callback;
 public final class InferenceHandler extends Handler.Abstract {
   /** Of the small objects that ask for an index, say. */
   private static final int MAX_OBJECT_BYTES = 64 << 10;
+
+  private static final String INFER_ROUTE = "/v2/models/{model}/infer";
 
   private final Models models;
   private final InferTranslator translator;
@@ -150,7 +154,17 @@ public final class InferenceHandler extends Handler.Abstract {
     try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
       call = new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
     }
-    InferTranslator.Ready ready = translator.ready(call.call(), caller, OptionalLong.empty());
+    RequestTrace trace =
+        forward.trace(
+            "POST " + INFER_ROUTE, exchange.header(TraceHeader.NAME).orElse(""), call.call().id());
+    trace.span().tag("http.request.method", "POST").tag("http.route", INFER_ROUTE);
+    InferTranslator.Ready ready;
+    try {
+      ready = translator.ready(call.call(), caller, OptionalLong.empty(), trace);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      trace.span().fail(e);
+      throw e;
+    }
     ForwardWait wait = new ForwardWait();
     exchange.onGone(wait);
     wait.cancelWith(forward.start(ready.job(), wait));

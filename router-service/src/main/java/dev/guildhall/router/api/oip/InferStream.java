@@ -8,14 +8,17 @@ import dev.guildhall.proto.inference.ModelStreamInferResponse;
 import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.api.CancelSwitch;
 import dev.guildhall.router.api.StreamLimits;
+import dev.guildhall.router.api.TraceHeader;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.rpc.InboundWindow;
 import dev.guildhall.rpc.InferMessage;
+import dev.guildhall.rpc.InferMethods;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorWriter;
+import dev.guildhall.tracing.RequestTrace;
 import io.grpc.Status;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
@@ -42,12 +45,15 @@ import org.jspecify.annotations.Nullable;
  * drains, or the stream is old, what was taken is answered and the stream ends.
  */
 final class InferStream implements StreamObserver<InferMessage> {
+  private static final String NAME = InferMethods.MODEL_STREAM_INFER.getFullMethodName();
+
   private static final int MAX_IN_FLIGHT = 256;
   private static final long MAX_IN_FLIGHT_BYTES = 64 << 20;
 
   private final InferTranslator translator;
   private final LayerForward forward;
   private final Caller caller;
+  private final String traceparent = TraceHeader.current();
   private final Future<?> ageLimit;
   private final InboundWindow window;
   private final TensorWriter<ModelStreamInferResponse> writer;
@@ -106,11 +112,14 @@ final class InferStream implements StreamObserver<InferMessage> {
               ErrorCode.UNAVAILABLE, "this stream takes no more requests; open another one"));
       return;
     }
+    RequestTrace trace = forward.trace(NAME, traceparent, request.header().getId());
+    trace.span().grpc(NAME);
     InferTranslator.Ready ready;
     try {
       // The end of the stream's own time, if it has one, ends the stream and all that is in it.
-      ready = translator.ready(InferWire.read(request), caller, OptionalLong.empty());
+      ready = translator.ready(InferWire.read(request), caller, OptionalLong.empty(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
+      trace.span().fail(e);
       answer.failed(e);
       return;
     }

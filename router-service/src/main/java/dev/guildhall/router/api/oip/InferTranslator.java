@@ -11,6 +11,7 @@ import dev.guildhall.router.forward.ServedLayer;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.DType;
+import dev.guildhall.tracing.RequestTrace;
 import io.netty.buffer.ByteBuf;
 import java.time.Duration;
 import java.util.HashSet;
@@ -47,10 +48,11 @@ public final class InferTranslator {
    * @param call its tensors are given back, or go with the job
    * @param caller who it is for
    * @param callNanos what is left of the time of the call that brings it, if that has an end
+   * @param trace goes with the job; if this fails it is the caller's to end
    * @throws GuildhallException INVALID_ARGUMENT or NOT_FOUND: what is wrong, the value, what is
    *     allowed
    */
-  public Ready ready(InferCall call, Caller caller, OptionalLong callNanos) {
+  public Ready ready(InferCall call, Caller caller, OptionalLong callNanos, RequestTrace trace) {
     try (call) {
       InferTensor hiddenStates = input(call, TensorSpec.HIDDEN_STATES);
       DType dtype = dtype(hiddenStates.spec());
@@ -74,7 +76,7 @@ public final class InferTranslator {
       ByteBuf payload = hiddenStates.data().retain();
       ForwardJob job =
           ForwardTranslator.toJob(
-              layer, new TensorMessage<>(header.build(), payload), caller, deadline);
+              layer, new TensorMessage<>(header.build(), payload), caller, deadline, trace);
       return new Ready(
           job,
           new InferQuestion(

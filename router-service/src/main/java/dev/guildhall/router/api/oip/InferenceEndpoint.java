@@ -24,6 +24,7 @@ import dev.guildhall.router.api.CancelSwitch;
 import dev.guildhall.router.api.PeerAddress;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.TraceHeader;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
@@ -31,6 +32,7 @@ import dev.guildhall.rpc.InferMessage;
 import dev.guildhall.rpc.InferMethods;
 import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.tracing.RequestTrace;
 import io.grpc.BindableService;
 import io.grpc.MethodDescriptor;
 import io.grpc.ServerInterceptor;
@@ -50,6 +52,8 @@ import java.util.function.Function;
  * block them.
  */
 public final class InferenceEndpoint implements BindableService {
+  private static final String INFER_NAME = InferMethods.MODEL_INFER.getFullMethodName();
+
   private final Models models;
   private final InferTranslator translator;
   private final LayerForward forward;
@@ -151,12 +155,15 @@ public final class InferenceEndpoint implements BindableService {
     ServerCallStreamObserver<TensorMessage<ModelInferResponse>> responses =
         (ServerCallStreamObserver<TensorMessage<ModelInferResponse>>) observer;
     boolean raw = InferWire.isRaw(request);
+    RequestTrace trace = forward.trace(INFER_NAME, TraceHeader.current(), request.header().getId());
+    trace.span().grpc(INFER_NAME);
     InferTranslator.Ready ready;
     try {
       ready =
           translator.ready(
-              InferWire.read(request), TokenCheck.CALLER.get(), StreamLimits.callNanos());
+              InferWire.read(request), TokenCheck.CALLER.get(), StreamLimits.callNanos(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
+      trace.span().fail(e);
       responses.onError(Statuses.toCallFailure(e));
       return;
     }

@@ -1,0 +1,162 @@
+package dev.guildhall.tracing;
+
+import dev.guildhall.error.ErrorCode;
+import io.opentelemetry.api.trace.Span;
+import io.opentelemetry.api.trace.SpanBuilder;
+import io.opentelemetry.api.trace.SpanContext;
+import io.opentelemetry.api.trace.SpanKind;
+import io.opentelemetry.api.trace.StatusCode;
+import io.opentelemetry.api.trace.Tracer;
+import io.opentelemetry.api.trace.TracerProvider;
+import io.opentelemetry.context.Context;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * One piece of a request's way, or {@link #NONE}. Without tracing, and for requests that are not
+ * sampled, its methods do nothing and allocate nothing. Thread-safe; what comes after the end is
+ * ignored.
+ */
+public final class TraceSpan {
+  /** Of what is not traced. */
+  public static final TraceSpan NONE =
+      new TraceSpan(TracerProvider.noop().get(""), Span.getInvalid(), 0);
+
+  private static final String SYSTEM = "rpc.system.name";
+
+  private final Tracer tracer;
+  private final Span span;
+  private final boolean recording;
+
+  /** From {@link System#nanoTime} to nanoseconds since 1970, the same within a trace. */
+  private final long epochOffset;
+
+  TraceSpan(Tracer tracer, Span span, long epochOffset) {
+    this.tracer = tracer;
+    this.span = span;
+    this.recording = span.isRecording();
+    this.epochOffset = epochOffset;
+  }
+
+  /** Whether anything is kept of it: what is dear to find out need not be told to others. */
+  public boolean isRecording() {
+    return recording;
+  }
+
+  /** Begins a part of this. */
+  public TraceSpan child(String name) {
+    return recording ? begin(builder(name, SpanKind.INTERNAL), System.nanoTime()) : NONE;
+  }
+
+  /**
+   * A part of this that began a while ago.
+   *
+   * @param nanoTime when, as {@link System#nanoTime} has it
+   */
+  public TraceSpan childFrom(String name, long nanoTime) {
+    return recording ? begin(builder(name, SpanKind.INTERNAL), nanoTime) : NONE;
+  }
+
+  /**
+   * Begins a part of this that another process does.
+   *
+   * @param method of its gRPC service
+   * @param earlier what this repeats; {@link #NONE} if nothing
+   */
+  public TraceSpan call(String name, String method, TraceSpan earlier) {
+    if (!recording) {
+      return NONE;
+    }
+    SpanBuilder builder =
+        builder(name, SpanKind.CLIENT)
+            .setAttribute(SYSTEM, "grpc")
+            .setAttribute("rpc.method", method);
+    if (earlier.recording) {
+      builder.addLink(earlier.span.getSpanContext());
+    }
+    return begin(builder, System.nanoTime());
+  }
+
+  private SpanBuilder builder(String name, SpanKind kind) {
+    return tracer.spanBuilder(name).setSpanKind(kind).setParent(Context.root().with(span));
+  }
+
+  private TraceSpan begin(SpanBuilder builder, long nanoTime) {
+    builder.setStartTimestamp(nanoTime + epochOffset, TimeUnit.NANOSECONDS);
+    return new TraceSpan(tracer, builder.startSpan(), epochOffset);
+  }
+
+  public TraceSpan tag(String name, String value) {
+    if (recording) {
+      span.setAttribute(name, value);
+    }
+    return this;
+  }
+
+  public TraceSpan tag(String name, long value) {
+    if (recording) {
+      span.setAttribute(name, value);
+    }
+    return this;
+  }
+
+  public TraceSpan tag(String name, boolean value) {
+    if (recording) {
+      span.setAttribute(name, value);
+    }
+    return this;
+  }
+
+  /** Says which method of a gRPC service it is. */
+  public TraceSpan grpc(String method) {
+    return tag(SYSTEM, "grpc").tag("rpc.method", method);
+  }
+
+  /** Ends it. */
+  public void end() {
+    endAt(recording ? System.nanoTime() : 0);
+  }
+
+  /**
+   * Says that it ended a while ago.
+   *
+   * @param nanoTime when, as {@link System#nanoTime} has it
+   */
+  public void endAt(long nanoTime) {
+    if (recording) {
+      span.end(nanoTime + epochOffset, TimeUnit.NANOSECONDS);
+    }
+  }
+
+  /** Ends it with what went wrong. */
+  public void fail(Throwable failure) {
+    if (recording) {
+      ErrorCode code = ErrorCode.of(failure);
+      span.setAttribute("error.type", code.name());
+      span.setAttribute("rpc.response.status_code", code.name());
+      span.setStatus(StatusCode.ERROR, String.valueOf(failure.getMessage()));
+      end();
+    }
+  }
+
+  /** Ends it: nobody wants the answer any more. That is no error of its own. */
+  public void giveUp() {
+    tag("guildhall.given_up", true).end();
+  }
+
+  /** What tells another process of it; empty if it is not recorded. */
+  public byte[] propagated() {
+    return recording ? WireSpan.write(span.getSpanContext()) : new byte[0];
+  }
+
+  /** 32 hexadecimal digits, whether it is sampled or not; empty without tracing. */
+  public String traceId() {
+    SpanContext context = span.getSpanContext();
+    return context.isValid() ? context.getTraceId() : "";
+  }
+
+  /** 16 hexadecimal digits; empty without tracing. */
+  public String spanId() {
+    SpanContext context = span.getSpanContext();
+    return context.isValid() ? context.getSpanId() : "";
+  }
+}
