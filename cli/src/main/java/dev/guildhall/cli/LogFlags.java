@@ -11,7 +11,7 @@ import picocli.CommandLine.Option;
 
 /** How a server logs. */
 final class LogFlags {
-  /** Of the lines on stderr; logback.xml has an appender of each name. */
+  /** Of the lines on stderr; there is a log-NAME.xml for each. */
   enum Format {
     TEXT,
     JSON

@@ -69,6 +69,7 @@ class CollectorTroubleTest {
       server.terminate();
       // Killed by its own limit it would end with another.
       assertEquals(0, server.exitCode(), server.err());
+      assertEquals(1, server.out().lines().count(), server.out());
     }
   }
 

@@ -1,9 +1,13 @@
 package dev.guildhall.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import dev.guildhall.metrics.Exemplars;
+import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.proto.Error;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
@@ -13,15 +17,20 @@ import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
+import dev.guildhall.tracing.Tracing;
+import dev.guildhall.tracing.TracingOptions;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.net.URI;
 import java.nio.file.Path;
+import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -38,6 +47,8 @@ class RepeatedBatchTest {
   @TempDir private Path folder;
 
   private final Transport transport = new Transport(1, ServedSystem.MAX_MESSAGE_BYTES);
+  private TraceCollector collector;
+  private Tracing tracing;
   private SilentExperts one;
   private SilentExperts two;
   private RouterServer router;
@@ -46,6 +57,8 @@ class RepeatedBatchTest {
   @BeforeEach
   void start() throws Exception {
     LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 8, \"num_experts\": 1, \"k\": 1}");
+    collector = TraceCollector.start();
+    tracing = Tracing.start(new TracingOptions("router", URI.create(collector.endpoint()), 1));
     one = new SilentExperts(transport, LAYER, HIDDEN, 1);
     two = new SilentExperts(transport, LAYER, HIDDEN, 1);
     router =
@@ -54,7 +67,7 @@ class RepeatedBatchTest {
             LayerRepository.open(folder),
             transport,
             transport::channel,
-            new SimpleMeterRegistry());
+            new Telemetry(new SimpleMeterRegistry(), new Exemplars(), tracing));
     Await.until("both replicas", () -> router.replicas().connected() == 2);
     channel = transport.channel("localhost:" + router.port());
   }
@@ -65,6 +78,8 @@ class RepeatedBatchTest {
     router.close();
     one.close();
     two.close();
+    tracing.close();
+    collector.close();
     transport.close();
   }
 
@@ -100,6 +115,23 @@ class RepeatedBatchTest {
     Await.until("the other has it", () -> second.received().size() == batches);
     second.answerAll();
     assertIsInput(answer.get(30, TimeUnit.SECONDS));
+    List<TraceCollector.Received> dispatches = dispatches();
+    assertTrue(dispatches.getFirst().failed());
+    assertFalse(dispatches.getLast().failed());
+    assertFalse(dispatches.getLast().tags().containsKey("guildhall.hedge"));
+  }
+
+  /** Both attempts; the second says what it repeats. */
+  private List<TraceCollector.Received> dispatches() {
+    Supplier<List<TraceCollector.Received>> come =
+        () ->
+            collector.spans().stream()
+                .filter(span -> span.name().equals("dispatch"))
+                .sorted(Comparator.comparing(span -> span.tags().get("guildhall.attempt")))
+                .toList();
+    Await.until("both spans", () -> come.get().size() == 2);
+    assertEquals(List.of(0, 1), come.get().stream().map(TraceCollector.Received::links).toList());
+    return come.get();
   }
 
   @Test
@@ -112,6 +144,9 @@ class RepeatedBatchTest {
     assertIsInput(answer.get(30, TimeUnit.SECONDS));
     Await.until(
         "the first is told", () -> first.received().stream().anyMatch(ExchangeRequest::getCancel));
+    List<TraceCollector.Received> dispatches = dispatches();
+    assertEquals("true", dispatches.getFirst().tags().get("guildhall.given_up"));
+    assertEquals("true", dispatches.getLast().tags().get("guildhall.hedge"));
   }
 
   @Test

@@ -38,6 +38,7 @@ class TensorMarshallerTest {
           .setTimeoutUs(12_345)
           .addAllExperts(IntStream.range(0, 300).boxed().toList())
           .addAllRowCounts(IntStream.range(0, 300).boxed().toList())
+          .setTraceparent(ByteString.copyFrom(new byte[25]))
           .build();
 
   @ParameterizedTest

@@ -2,7 +2,11 @@ package dev.guildhall.router.forward;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import ch.qos.logback.classic.Logger;
+import ch.qos.logback.classic.spi.ILoggingEvent;
+import ch.qos.logback.core.read.ListAppender;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MlpExpert;
@@ -30,6 +34,7 @@ import dev.guildhall.tracing.RequestTrace;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.Arena;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -41,8 +46,10 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.slf4j.LoggerFactory;
 
 class ForwardCallTest {
   private static final int HIDDEN = 4;
@@ -94,22 +101,61 @@ class ForwardCallTest {
         "layer layer: no replica hosts expert 0, expert 1", failures.getFirst().getMessage());
   }
 
+  @Test
+  void logsOneSlowRequestASecondAndHowManyWereLeftOut() {
+    AtomicLong clock = new AtomicLong();
+    SlowRequests slow = SlowRequests.over(Duration.ofMillis(5), clock::get);
+    ForwardCall call = call(Runnable::run);
+    call.start();
+    List<String> lines =
+        logged(() -> {
+          for (int millis : new int[] {5, 6, 7, 8}) {
+            slow.ended(job(), TimeUnit.MILLISECONDS.toNanos(millis), null, call::timeSplit);
+          }
+          clock.addAndGet(TimeUnit.SECONDS.toNanos(1));
+          slow.ended(job(), TimeUnit.MILLISECONDS.toNanos(9), failures.getFirst(), call::timeSplit);
+        });
+    assertEquals(2, lines.size(), lines::toString);
+    assertTrue(
+        lines
+            .getFirst()
+            .startsWith("slow request to layer layer, 1 tokens: answered after 6.0 ms: router"),
+        lines::toString);
+    assertTrue(lines.getLast().contains("UNAVAILABLE after 9.0 ms"), lines::toString);
+    assertTrue(lines.getLast().endsWith("; 2 more were not logged"), lines::toString);
+  }
+
+  private static List<String> logged(Runnable action) {
+    Logger logger = (Logger) LoggerFactory.getLogger(SlowRequests.class);
+    ListAppender<ILoggingEvent> appender = new ListAppender<>();
+    appender.start();
+    logger.addAppender(appender);
+    try {
+      action.run();
+    } finally {
+      logger.detachAppender(appender);
+    }
+    return appender.list.stream().map(ILoggingEvent::getFormattedMessage).toList();
+  }
+
+  private ForwardJob job() {
+    return new ForwardJob(
+        Caller.ANYONE,
+        layer,
+        1,
+        hiddenStates,
+        false,
+        UsedTokens.ALL,
+        new SeededNoise(1),
+        MissingExperts.FAIL,
+        System.nanoTime() + TimeUnit.MINUTES.toNanos(1),
+        RequestTrace.NONE);
+  }
+
   private ForwardCall call(Executor executor) {
     hiddenStates.setZero(0, hiddenStates.capacity());
-    ForwardJob job =
-        new ForwardJob(
-            Caller.ANYONE,
-            layer,
-            1,
-            hiddenStates,
-            false,
-            UsedTokens.ALL,
-            new SeededNoise(1),
-            MissingExperts.FAIL,
-            System.nanoTime() + TimeUnit.MINUTES.toNanos(1),
-            RequestTrace.NONE);
     return new ForwardCall(
-        job,
+        job(),
         NO_HOSTS,
         new ExchangeSettings(1 << 20, DType.FP32),
         new Failover(
