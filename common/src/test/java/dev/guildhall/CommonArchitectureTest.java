@@ -91,7 +91,7 @@ class CommonArchitectureTest {
 
   @Test
   void rpcAndMetricsKnowNoLayers() {
-    dependsOnlyOn("rpc", "error", "files", "proto", "tensor");
+    dependsOnlyOn("rpc", "error", "files", "proto", "proto.inference", "tensor");
     dependsOnlyOn("metrics", "error");
     dependsOnlyOn("admin", "repository", "rpc", "error", "proto");
   }

@@ -3,6 +3,7 @@ package dev.guildhall.cli;
 import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.admin.AdminEndpoint;
+import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.repository.LiveRepository;
 import dev.guildhall.rpc.ArrivalTimeout;
 import dev.guildhall.rpc.RpcServer;
@@ -51,8 +52,14 @@ final class AdminFlags {
               + " Default: ${DEFAULT-VALUE}.")
   private String host = "localhost";
 
-  /** The admin port, if there is one; closed before what it changes. */
-  record Admin(Optional<RpcServer> server) implements AutoCloseable {
+  /**
+   * The admin port, if there is one; closed before what it changes.
+   *
+   * @param changes what it changes
+   * @param knowsClients whether the process's ports ask for clients' certificates
+   */
+  record Admin(Optional<RpcServer> server, LayerChanges changes, boolean knowsClients)
+      implements AutoCloseable {
     /** For the line that says that a server is ready. */
     String ports() {
       return server.map(running -> " admin=" + running.port()).orElse("");
@@ -62,6 +69,10 @@ final class AdminFlags {
     public void close() {
       server.ifPresent(RpcServer::close);
     }
+  }
+
+  boolean hasPort() {
+    return port != null;
   }
 
   /**
@@ -75,24 +86,25 @@ final class AdminFlags {
     if (watch) {
       repositories.forEach(repository -> repository.watch(LOOK_INTERVAL));
     }
+    LayerChanges changes = new LayerChanges(repositories);
+    boolean knowsClients = tls.flatMap(ServerTls::clientCa).isPresent();
     if (port == null) {
-      return new Admin(Optional.empty());
+      return new Admin(Optional.empty(), changes, knowsClients);
     }
     InetSocketAddress address = new InetSocketAddress(host, port);
     if (address.isUnresolved()) {
       throw usage("--admin-host is \"%s\"; allowed is an address of this machine");
     }
-    boolean knowsClients = tls.flatMap(ServerTls::clientCa).isPresent();
     if (!address.getAddress().isLoopbackAddress() && !knowsClients) {
       throw usage("--admin-host is \"%s\"; allowed beyond loopback only with --tls-client-ca");
     }
     RpcServer server =
         RpcServer.start(
             transport.server(address).intercept(new ArrivalTimeout(transport.timer(), ARRIVAL)),
-            List.of(new AdminEndpoint(repositories)),
+            List.of(new AdminEndpoint(changes)),
             GRACE);
     server.serving(true);
-    return new Admin(Optional.of(server));
+    return new Admin(Optional.of(server), changes, knowsClients);
   }
 
   private CommandLine.ParameterException usage(String message) {

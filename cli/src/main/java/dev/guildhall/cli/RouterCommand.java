@@ -43,6 +43,7 @@ final class RouterCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    router.check(admin);
     LayerRepository layers = LayerRepository.open(repository);
     try (Transport transport =
             router.transport(TransportTls.of(serverTls.tls(), expertsTls.tls()));
@@ -57,7 +58,7 @@ final class RouterCommand implements Callable<Integer> {
         HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {
-      RouterFlags.serve(server, metrics, checks.ports() + changes.ports());
+      router.serve(server, metrics, checks, changes);
     }
     return 0;
   }

@@ -1,5 +1,7 @@
 package dev.guildhall.cli;
 
+import static java.util.Objects.requireNonNull;
+
 import dev.guildhall.metrics.Metrics;
 import dev.guildhall.router.RouterOptions;
 import dev.guildhall.router.RouterServer;
@@ -15,7 +17,10 @@ import java.util.concurrent.CompletableFuture;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
 
 /** The flags that {@code router} and {@code serve} share, and what they do with them. */
 final class RouterFlags {
@@ -27,6 +32,14 @@ final class RouterFlags {
       paramLabel = "PORT",
       description = "gRPC port, 0 picks a free one. Default: ${DEFAULT-VALUE}.")
   private int port;
+
+  @Option(
+      names = "--http-port",
+      defaultValue = "8000",
+      paramLabel = "PORT",
+      description =
+          "HTTP port of the Open Inference Protocol, 0 picks a free one. Default: ${DEFAULT-VALUE}.")
+  private int httpPort;
 
   @Option(
       names = "--metrics-port",
@@ -83,6 +96,17 @@ final class RouterFlags {
               + " Default: anyone.")
   private @Nullable Path callers;
 
+  @Option(
+      names = "--oip-admin",
+      fallbackValue = "true",
+      description =
+          "Lets callers of the Open Inference Protocol load and unload layers as the admin port"
+              + " does; needs --admin-port, and --tls-client-ca for callers beyond loopback.")
+  private boolean oipAdmin;
+
+  @Spec(Spec.Target.MIXEE)
+  private @Nullable CommandSpec spec;
+
   /**
    * A router's transport.
    *
@@ -101,28 +125,45 @@ final class RouterFlags {
 
   RouterOptions options(List<String> experts) {
     RouterOptions defaults = RouterOptions.of(experts, port);
-    return new RouterOptions(
-        experts,
-        port,
-        maxTokensInFlight,
-        new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype()),
-        Duration.ofSeconds(defaultTimeoutSeconds),
-        Duration.ofSeconds(maxConnectionAgeSeconds),
-        defaults.lookupInterval(),
-        Optional.ofNullable(callers));
+    RouterOptions options =
+        new RouterOptions(
+            experts,
+            port,
+            maxTokensInFlight,
+            new ExchangeSettings(defaults.exchange().maxBatchBytes(), wireDtype.dtype()),
+            Duration.ofSeconds(defaultTimeoutSeconds),
+            Duration.ofSeconds(maxConnectionAgeSeconds),
+            defaults.lookupInterval(),
+            Optional.ofNullable(callers));
+    return options.withHttp(httpPort);
   }
 
-  /**
-   * Prints {@code ready} once every expert has a host, and returns when the process is to stop.
-   *
-   * @param otherPorts what {@code ready} says besides
-   */
-  static void serve(RouterServer server, Metrics metrics, String otherPorts) {
-    log.info("router listens on gRPC port {}, metrics on {}", server.port(), metrics.port());
+  /** Checks what is given against the flags of the admin port, before anything starts. */
+  void check(AdminFlags admin) {
+    if (oipAdmin && !admin.hasPort()) {
+      throw new ParameterException(
+          requireNonNull(spec).commandLine(), "--oip-admin needs --admin-port");
+    }
+  }
+
+  /** Prints {@code ready} once every expert has a host, and returns when the process is to stop. */
+  void serve(
+      RouterServer server, Metrics metrics, HealthFlags.Health health, AdminFlags.Admin admin) {
+    if (oipAdmin) {
+      server.allowChanges(admin.changes(), admin.knowsClients());
+    }
+    int http = server.httpPort().orElseThrow();
+    log.info(
+        "router listens on gRPC port {}, HTTP on {}, metrics on {}",
+        server.port(),
+        http,
+        metrics.port());
     CompletableFuture<Void> stop = Servers.stopSignal();
     CompletableFuture.anyOf(server.ready(), stop).join();
     if (!stop.isDone()) {
-      Servers.ready("grpc=%d metrics=%d%s".formatted(server.port(), metrics.port(), otherPorts));
+      Servers.ready(
+          "grpc=%d http=%d metrics=%d%s%s"
+              .formatted(server.port(), http, metrics.port(), health.ports(), admin.ports()));
     }
     stop.join();
   }

@@ -45,6 +45,7 @@ final class ServeCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws Exception {
+    router.check(admin);
     LayerRepository layers = LayerRepository.open(repository);
     List<ExpertOptions> services =
         IntStream.range(0, replicas).mapToObj(replica -> options("replica-" + replica)).toList();
@@ -55,7 +56,7 @@ final class ServeCommand implements Callable<Integer> {
             EmbeddedSystem.start(layers, services, router::options, transport, metrics.registry());
         HealthFlags.Health checks = health.start(transport, system.router().health());
         AdminFlags.Admin changes = admin.start(transport, serverTls.tls(), system.repositories())) {
-      RouterFlags.serve(system.router(), metrics, checks.ports() + changes.ports());
+      router.serve(system.router(), metrics, checks, changes);
     }
     return 0;
   }

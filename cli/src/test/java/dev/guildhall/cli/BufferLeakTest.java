@@ -2,11 +2,9 @@ package dev.guildhall.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import ch.qos.logback.classic.Logger;
-import ch.qos.logback.classic.spi.ILoggingEvent;
-import ch.qos.logback.core.read.ListAppender;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.ListLayersRequest;
@@ -27,22 +25,17 @@ import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
-import io.netty.util.ResourceLeakDetector;
 import java.io.ByteArrayInputStream;
 import java.io.InputStream;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.SplittableRandom;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.slf4j.LoggerFactory;
 
 /** Ten thousand requests, good, bad and late, under netty's paranoid leak detection. */
 class BufferLeakTest {
@@ -54,23 +47,14 @@ class BufferLeakTest {
 
   @TempDir private Path folder;
 
-  private final ListAppender<ILoggingEvent> leaks = new ListAppender<>();
-  private final Logger detector = (Logger) LoggerFactory.getLogger(ResourceLeakDetector.class);
-
-  @BeforeEach
-  void listen() {
-    assertEquals(ResourceLeakDetector.Level.PARANOID, ResourceLeakDetector.getLevel());
-    leaks.start();
-    detector.addAppender(leaks);
-  }
-
-  @AfterEach
-  void stopListening() {
-    detector.detachAppender(leaks);
-  }
-
   @Test
   void leaksNothing() throws Exception {
+    try (LeakWatch _ = new LeakWatch()) {
+      serve();
+    }
+  }
+
+  private void serve() throws Exception {
     LayerFiles.mlp(folder, LAYER, "{\"hidden_size\": 64, \"num_experts\": 4, \"k\": 2}");
     LayerRepository repository = LayerRepository.open(folder);
     SimpleMeterRegistry registry = new SimpleMeterRegistry();
@@ -96,29 +80,20 @@ class BufferLeakTest {
         channel.shutdownNow();
       }
     }
-    report();
-    assertEquals(List.of(), leaks.list.stream().map(ILoggingEvent::getFormattedMessage).toList());
     assertFalse(failures == 0 || failures > REQUESTS / 2, "failures: " + failures);
   }
 
   @Test
   void aLeakWouldBeSeen() {
+    LeakWatch watch = new LeakWatch();
     leak();
-    report();
-    assertEquals(1, leaks.list.size());
+    assertEquals(1, watch.leaks().size());
+    assertThrows(AssertionError.class, watch::close);
   }
 
   @SuppressWarnings("ResultOfMethodCallIgnored")
   private static void leak() {
     Buffers.allocate(64);
-  }
-
-  /** The detector speaks of a buffer when it is collected and another one is asked for. */
-  private void report() {
-    for (int i = 0; i < 20; i++) {
-      System.gc();
-      Buffers.allocate(64).release();
-    }
   }
 
   private static void connect(ManagedChannel channel) {
@@ -210,7 +185,7 @@ class BufferLeakTest {
           ForwardRequest.newBuilder()
               .setId(id)
               .setLayer(random.nextInt(50) == 0 ? "none" : LAYER)
-              .setDtype(DType.DTYPE_FP32)
+              .setDtype(Dtype.DTYPE_FP32)
               .addShape(tokens)
               .addShape(HIDDEN)
               .setTimeoutMs(random.nextInt(10) == 0 ? 1 : 30_000)

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.repository.LayerRepository;
@@ -118,7 +118,7 @@ class ImportedModelsTest {
         .forward(
             ForwardRequest.newBuilder()
                 .setLayer(layer)
-                .setDtype(DType.DTYPE_FP32)
+                .setDtype(Dtype.DTYPE_FP32)
                 .addShape(1)
                 .addShape(token.length)
                 .setHiddenStates(Tensors.bytes(token))

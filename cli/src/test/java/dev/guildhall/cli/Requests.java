@@ -1,6 +1,6 @@
 package dev.guildhall.cli;
 
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 
 /** Requests of random hidden states. */
@@ -17,7 +17,7 @@ public final class Requests {
     ForwardRequest.Builder request =
         ForwardRequest.newBuilder()
             .setLayer(layer)
-            .setDtype(DType.DTYPE_FP32)
+            .setDtype(Dtype.DTYPE_FP32)
             .setHiddenStates(Tensors.bytes(hiddenStates));
     for (long dimension : shape) {
       request.addShape(dimension);

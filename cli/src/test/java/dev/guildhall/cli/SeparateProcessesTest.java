@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
@@ -190,7 +190,7 @@ class SeparateProcessesTest {
         .forward(
             ForwardRequest.newBuilder()
                 .setLayer(Digits.LAYER)
-                .setDtype(DType.DTYPE_FP32)
+                .setDtype(Dtype.DTYPE_FP32)
                 .addShape(hiddenStates.length / Digits.HIDDEN_SIZE)
                 .addShape(Digits.HIDDEN_SIZE)
                 .setHiddenStates(Tensors.bytes(hiddenStates))

@@ -39,13 +39,20 @@ final class ServedSystem implements AutoCloseable {
   }
 
   static ServedSystem start(LayerRepository repository) throws Exception {
+    return start(repository, Duration.ofSeconds(30));
+  }
+
+  /**
+   * @param defaultTimeout of requests that say nothing, and for requests to arrive
+   */
+  static ServedSystem start(LayerRepository repository, Duration defaultTimeout) throws Exception {
     Transport transport = new Transport(1, MAX_MESSAGE_BYTES);
     Metrics metrics = new Metrics(0);
     EmbeddedSystem system =
         EmbeddedSystem.start(
             repository,
             List.of(ExpertOptions.of("all", ExpertParallel.WHOLE, Device.CPU, 2)),
-            ServedSystem::options,
+            targets -> options(targets, defaultTimeout),
             transport,
             metrics.registry());
     system.router().ready().get(30, TimeUnit.SECONDS);
@@ -53,19 +60,29 @@ final class ServedSystem implements AutoCloseable {
   }
 
   static RouterOptions options(List<String> targets) {
-    return new RouterOptions(
-        targets,
-        0,
-        MAX_TOKENS_IN_FLIGHT,
-        new ExchangeSettings(1 << 20, DType.FP32),
-        Duration.ofSeconds(30),
-        Duration.ofMinutes(30),
-        Duration.ofMillis(100),
-        Optional.empty());
+    return options(targets, Duration.ofSeconds(30));
+  }
+
+  private static RouterOptions options(List<String> targets, Duration defaultTimeout) {
+    RouterOptions options =
+        new RouterOptions(
+            targets,
+            0,
+            MAX_TOKENS_IN_FLIGHT,
+            new ExchangeSettings(1 << 20, DType.FP32),
+            defaultTimeout,
+            Duration.ofMinutes(30),
+            Duration.ofMillis(100),
+            Optional.empty());
+    return options.withHttp(0);
   }
 
   int port() {
     return system.router().port();
+  }
+
+  int httpPort() {
+    return system.router().httpPort().orElseThrow();
   }
 
   ManagedChannel channel() {

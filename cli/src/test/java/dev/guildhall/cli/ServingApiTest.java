@@ -7,9 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
-import dev.guildhall.proto.DType;
 import dev.guildhall.proto.DescribeLayerRequest;
 import dev.guildhall.proto.DescribeLayerResponse;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ExpertHosts;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
@@ -98,7 +98,7 @@ class ServingApiTest {
     ForwardResponse response =
         system.client().forward(Requests.of(PAIR, hiddenStates, dimensions).build());
     assertEquals(shape, response.getShapeList());
-    assertEquals(DType.DTYPE_FP32, response.getDtype());
+    assertEquals(Dtype.DTYPE_FP32, response.getDtype());
     ForwardResponse flat =
         system.client().forward(Requests.of(PAIR, hiddenStates, elements / HIDDEN, HIDDEN).build());
     assertEquals(flat.getOutput(), response.getOutput());
@@ -110,11 +110,11 @@ class ServingApiTest {
 
   @ParameterizedTest
   @EnumSource(
-      value = DType.class,
+      value = Dtype.class,
       names = {"DTYPE_FP16", "DTYPE_BF16"})
-  void answersInTheDtypeOfTheRequest(DType dtype) {
+  void answersInTheDtypeOfTheRequest(Dtype dtype) {
     var narrow =
-        dtype == DType.DTYPE_FP16
+        dtype == Dtype.DTYPE_FP16
             ? dev.guildhall.tensor.DType.FP16
             : dev.guildhall.tensor.DType.BF16;
     ByteString hiddenStates = Tensors.bytes(narrow, Tensors.random(2, 5 * HIDDEN));

@@ -6,6 +6,8 @@ public enum ErrorCode {
   INVALID_ARGUMENT,
   /** The named thing does not exist. */
   NOT_FOUND,
+  /** The service is set up in a way that forbids it. */
+  FAILED_PRECONDITION,
   /** A bound is reached; the same request may succeed later. */
   RESOURCE_EXHAUSTED,
   /** No replica can do the work now. */

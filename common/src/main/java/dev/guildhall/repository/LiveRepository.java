@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -108,6 +109,15 @@ public final class LiveRepository<L extends AutoCloseable> implements AutoClosea
    */
   public CompletableFuture<LayerVersion> unload(String name) {
     return onThread(() -> unloadNow(name));
+  }
+
+  /**
+   * The names of the layers that the folder has now, loaded or not.
+   *
+   * @return or a {@link GuildhallException}: INVALID_ARGUMENT if it cannot be read
+   */
+  public CompletableFuture<Set<String>> names() {
+    return onThread(() -> LayerRepository.folders(folder).keySet());
   }
 
   /** Looks at the folder at intervals. */

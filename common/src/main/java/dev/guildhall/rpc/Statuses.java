@@ -105,7 +105,8 @@ public final class Statuses {
     String description = status.getDescription();
     return new GuildhallException(
         switch (status.getCode()) {
-          case INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE -> ErrorCode.INVALID_ARGUMENT;
+          case INVALID_ARGUMENT, OUT_OF_RANGE -> ErrorCode.INVALID_ARGUMENT;
+          case FAILED_PRECONDITION -> ErrorCode.FAILED_PRECONDITION;
           case NOT_FOUND -> ErrorCode.NOT_FOUND;
           case RESOURCE_EXHAUSTED -> ErrorCode.RESOURCE_EXHAUSTED;
           case UNAVAILABLE -> ErrorCode.UNAVAILABLE;

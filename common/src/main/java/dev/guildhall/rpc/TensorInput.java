@@ -2,39 +2,51 @@ package dev.guildhall.rpc;
 
 import com.google.protobuf.WireFormat;
 import io.grpc.HasByteBuffer;
+import io.grpc.KnownLength;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
- * One message being read: the payload goes to a pooled direct buffer, every other field is copied
- * aside as it stands, for the header's own parser.
+ * One message being read: payloads go to pooled direct buffers, every other field is copied aside
+ * as it stands, for the header's own parser.
  *
- * <p>Used by one thread. Closing it gives the payload back unless it was taken.
+ * <p>Used by one thread. Closing it gives the payloads back unless they were taken.
  */
 final class TensorInput implements AutoCloseable {
   private static final int MAX_VARINT_BYTES = 10;
 
   private final InputStream in;
+  private final int payloadTag;
+  private final int mostPayloads;
   private final ByteArrayOutputStream header = new ByteArrayOutputStream(64);
-  private ByteBuf payload = Unpooled.EMPTY_BUFFER;
+  private final List<ByteBuf> payloads = new ArrayList<>(1);
 
   /**
-   * @param in its {@code available()} is all that is left
+   * @param in a message; only a compressed one comes without its length
+   * @param payloadTag of the field that is the payload
+   * @param mostPayloads 1: the field is singular; more: it is repeated, and may not be so more
+   *     often
    */
-  TensorInput(InputStream in) {
-    this.in = in;
+  TensorInput(InputStream in, int payloadTag, int mostPayloads) throws IOException {
+    // From here on available() is all that is left.
+    this.in = in instanceof KnownLength ? in : new ByteArrayInputStream(in.readAllBytes());
+    this.payloadTag = payloadTag;
+    this.mostPayloads = mostPayloads;
   }
 
   void readFields() throws IOException {
     while (in.available() > 0) {
       // Protobuf does not look at bits beyond these either.
       int tag = (int) readVarint();
-      if (tag == TensorMarshaller.PAYLOAD_TAG) {
+      if (tag == payloadTag) {
         readPayload(readLength());
       } else {
         copyField(tag);
@@ -46,28 +58,38 @@ final class TensorInput implements AutoCloseable {
     return header.toByteArray();
   }
 
-  /** Ownership of the payload's reference is transferred to the caller. */
+  /** A singular payload, empty if there was none; ownership is transferred to the caller. */
   ByteBuf takePayload() {
-    ByteBuf taken = payload;
-    payload = Unpooled.EMPTY_BUFFER;
+    return payloads.isEmpty() ? Unpooled.EMPTY_BUFFER : payloads.removeLast();
+  }
+
+  /** The payloads in their order; ownership is transferred to the caller. */
+  List<ByteBuf> takePayloads() {
+    List<ByteBuf> taken = List.copyOf(payloads);
+    payloads.clear();
     return taken;
   }
 
   @Override
   public void close() {
-    payload.release();
+    payloads.forEach(ByteBuf::release);
+    payloads.clear();
   }
 
-  /** The last payload wins, as for any singular field. */
   private void readPayload(int length) throws IOException {
-    payload.release();
-    payload = Unpooled.EMPTY_BUFFER;
+    if (mostPayloads == 1) {
+      close(); // The last one wins, as for any singular field.
+    } else if (payloads.size() == mostPayloads) {
+      throw new IOException("more than %d tensors".formatted(mostPayloads));
+    }
     if (length == 0) {
+      payloads.add(Unpooled.EMPTY_BUFFER);
       return;
     }
-    payload = Buffers.allocate(length).clear();
+    ByteBuf payload = Buffers.allocate(length).clear();
+    payloads.add(payload);
     if (in instanceof HasByteBuffer chunks && chunks.byteBufferSupported()) {
-      copyChunks(chunks, length);
+      copyChunks(chunks, payload);
     } else {
       while (payload.isWritable() && payload.writeBytes(in, payload.writableBytes()) > 0) {
         // writeBytes may read less than it was asked for.
@@ -80,16 +102,15 @@ final class TensorInput implements AutoCloseable {
     }
   }
 
-  private void copyChunks(HasByteBuffer chunks, int length) throws IOException {
-    for (int left = length; left > 0; ) {
+  private void copyChunks(HasByteBuffer chunks, ByteBuf payload) throws IOException {
+    while (payload.isWritable()) {
       ByteBuffer chunk = chunks.getByteBuffer();
       if (chunk == null || !chunk.hasRemaining()) {
         return;
       }
-      int step = Math.min(left, chunk.remaining());
+      int step = Math.min(payload.writableBytes(), chunk.remaining());
       payload.writeBytes(chunk.slice(chunk.position(), step));
       in.skipNBytes(step);
-      left -= step;
     }
   }
 

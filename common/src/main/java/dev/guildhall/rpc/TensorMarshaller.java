@@ -6,10 +6,9 @@ import com.google.protobuf.CodedOutputStream;
 import com.google.protobuf.MessageLite;
 import com.google.protobuf.Parser;
 import com.google.protobuf.WireFormat;
-import io.grpc.KnownLength;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
-import java.io.ByteArrayInputStream;
+import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -31,6 +30,8 @@ public final class TensorMarshaller<H extends MessageLite>
 
   static final int PAYLOAD_TAG = PAYLOAD_FIELD << 3 | WireFormat.WIRETYPE_LENGTH_DELIMITED;
 
+  private static final byte[] NOTHING = new byte[0];
+
   private final Parser<H> parser;
 
   public TensorMarshaller(Parser<H> parser) {
@@ -40,7 +41,8 @@ public final class TensorMarshaller<H extends MessageLite>
   /** Borrows the message: the stream holds a reference of its own until it is closed. */
   @Override
   public InputStream stream(TensorMessage<H> message) {
-    return new TensorOutput(message.header(), prefix(message), message.payload().retainedSlice());
+    return new TensorOutput(
+        message.header(), prefix(message), message.payload().retainedSlice(), NOTHING);
   }
 
   /** The header's bytes and, before a payload, its tag and length. */
@@ -72,21 +74,22 @@ public final class TensorMarshaller<H extends MessageLite>
       if (in instanceof TensorOutput local) {
         return handOver(local);
       }
-      // Only a compressed message comes without its length.
-      InputStream sized =
-          in instanceof KnownLength ? in : new ByteArrayInputStream(in.readAllBytes());
-      try (TensorInput input = new TensorInput(sized)) {
+      try (TensorInput input = new TensorInput(in, PAYLOAD_TAG, 1)) {
         input.readFields();
         return new TensorMessage<>(parser.parseFrom(input.headerBytes()), input.takePayload());
       }
-    } catch (IOException e) {
-      throw Status.INVALID_ARGUMENT
-          .withDescription("malformed message: " + e.getMessage())
-          .withCause(e)
-          .asRuntimeException();
-    } catch (OutOfMemoryError e) {
-      throw Statuses.toStatus(e).withCause(e).asRuntimeException();
+    } catch (IOException | OutOfMemoryError e) {
+      throw unreadable(e);
     }
+  }
+
+  /** What ends the call of a message that is malformed or finds no memory. */
+  static StatusRuntimeException unreadable(Throwable failure) {
+    Status status =
+        failure instanceof OutOfMemoryError
+            ? Statuses.toStatus(failure)
+            : Status.INVALID_ARGUMENT.withDescription("malformed message: " + failure.getMessage());
+    return status.withCause(failure).asRuntimeException();
   }
 
   /** In one process both ends meet here: the payload changes hands, the header is immutable. */

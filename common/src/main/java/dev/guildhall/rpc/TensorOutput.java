@@ -10,7 +10,7 @@ import java.io.OutputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One message being sent: a prefix of header bytes, then the payload.
+ * One message being sent: a prefix of header bytes, then the payload, then what comes after it.
  *
  * <p>Holds a reference to the payload until it is closed, which gRPC does when the message is
  * written. Used by one thread.
@@ -28,15 +28,18 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
   private final MessageLite header;
   private final byte[] prefix;
   private final ByteBuf payload;
+  private final byte[] suffix;
   private int prefixRead;
+  private int suffixRead;
   private LendingAllocator.@Nullable Loan loan;
   private boolean closed;
 
   /** Takes over one reference to the payload. */
-  TensorOutput(MessageLite header, byte[] prefix, ByteBuf payload) {
+  TensorOutput(MessageLite header, byte[] prefix, ByteBuf payload, byte[] suffix) {
     this.header = header;
     this.prefix = prefix;
     this.payload = payload;
+    this.suffix = suffix;
   }
 
   MessageLite header() {
@@ -55,12 +58,16 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
     if (payloadBytes >= LEND_FROM_BYTES && prefixRead == 0) {
       loan = LendingAllocator.begin(prefix, payload);
     }
-    return prefix.length - prefixRead + payloadBytes;
+    return left();
+  }
+
+  private int left() {
+    return prefix.length - prefixRead + payload.readableBytes() + suffix.length - suffixRead;
   }
 
   @Override
   public int drainTo(OutputStream target) throws IOException {
-    int total = prefix.length - prefixRead + payload.readableBytes();
+    int total = left();
     target.write(prefix, prefixRead, prefix.length - prefixRead);
     prefixRead = prefix.length;
     if (loan != null && loan.lendPayload()) {
@@ -69,6 +76,8 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
       endLoan();
       copy(target);
     }
+    target.write(suffix, suffixRead, suffix.length - suffixRead);
+    suffixRead = suffix.length;
     return total;
   }
 
@@ -102,7 +111,10 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
     if (prefixRead < prefix.length) {
       return prefix[prefixRead++] & 0xff;
     }
-    return payload.isReadable() ? payload.readUnsignedByte() : -1;
+    if (payload.isReadable()) {
+      return payload.readUnsignedByte();
+    }
+    return suffixRead < suffix.length ? suffix[suffixRead++] & 0xff : -1;
   }
 
   @Override
@@ -116,8 +128,14 @@ final class TensorOutput extends InputStream implements Drainable, KnownLength {
       prefixRead += step;
       return step;
     }
-    int step = Math.min(length, payload.readableBytes());
-    payload.readBytes(target, offset, step);
+    if (payload.isReadable()) {
+      int step = Math.min(length, payload.readableBytes());
+      payload.readBytes(target, offset, step);
+      return step;
+    }
+    int step = Math.min(length, suffix.length - suffixRead);
+    System.arraycopy(suffix, suffixRead, target, offset, step);
+    suffixRead += step;
     return step == 0 ? -1 : step;
   }
 

@@ -39,14 +39,17 @@ public final class TensorWriter<H extends MessageLite> {
 
   /** Ownership of the message is transferred; it is dropped if the writer is closed. */
   public void write(TensorMessage<H> message) {
-    synchronized (this) {
-      if (closed || completing) {
-        message.close();
-        return;
-      }
+    add(message);
+    drain();
+  }
+
+  /** The same, but the message waits until somebody calls {@link #drain}. */
+  public synchronized void add(TensorMessage<H> message) {
+    if (closed || completing) {
+      message.close();
+    } else {
       waiting.add(message);
     }
-    drain();
   }
 
   /** To be called whenever the stream may have become ready. */

@@ -214,6 +214,11 @@ public final class Transport implements AutoCloseable {
     return serverTls.map(WatchedTls::https);
   }
 
+  /** TLS for a port of another HTTP server. */
+  public Optional<HttpTls> httpTls() {
+    return serverTls.map(WatchedTls::http);
+  }
+
   /**
    * A channel to one server.
    *

@@ -131,6 +131,11 @@ final class WatchedTls implements AutoCloseable {
     return context;
   }
 
+  /** The same for a port of another HTTP server. */
+  HttpTls http() {
+    return new HttpTls(((JdkSslContext) context).context(), PROTOCOL, needsClients);
+  }
+
   /** The same for a port of the JDK's HTTP server. */
   HttpsConfigurator https() {
     return new HttpsConfigurator(((JdkSslContext) context).context()) {

@@ -2,6 +2,7 @@ package dev.guildhall.rpc;
 
 import static dev.guildhall.error.GuildhallException.invalidArgument;
 
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.tensor.DType;
 import dev.guildhall.tensor.Floats;
 import io.netty.buffer.ByteBuf;
@@ -16,7 +17,7 @@ public final class WireFloats {
    * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT for one that is not a float
    *     type
    */
-  public static DType dtype(dev.guildhall.proto.DType dtype) {
+  public static DType dtype(Dtype dtype) {
     return switch (dtype) {
       case DTYPE_FP32 -> DType.FP32;
       case DTYPE_FP16 -> DType.FP16;
@@ -33,11 +34,11 @@ public final class WireFloats {
    * @throws dev.guildhall.error.GuildhallException INVALID_ARGUMENT for one that is not a float
    *     type
    */
-  public static dev.guildhall.proto.DType proto(DType dtype) {
+  public static Dtype proto(DType dtype) {
     return switch (dtype) {
-      case FP32 -> dev.guildhall.proto.DType.DTYPE_FP32;
-      case FP16 -> dev.guildhall.proto.DType.DTYPE_FP16;
-      case BF16 -> dev.guildhall.proto.DType.DTYPE_BF16;
+      case FP32 -> Dtype.DTYPE_FP32;
+      case FP16 -> Dtype.DTYPE_FP16;
+      case BF16 -> Dtype.DTYPE_BF16;
       default ->
           throw invalidArgument("dtype is %s; allowed is FP32, FP16 or BF16".formatted(dtype));
     };

@@ -13,7 +13,7 @@ import com.google.protobuf.UnknownFieldSet;
 import dev.guildhall.fuzz.GoldenFiles;
 import dev.guildhall.fuzz.HeapBound;
 import dev.guildhall.fuzz.SeedFolder;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.Error;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
@@ -75,7 +75,7 @@ public final class TensorMarshallerFuzz {
         ExchangeRequest.newBuilder()
             .setBatchId(7)
             .setLayer("digits")
-            .setDtype(DType.DTYPE_FP32)
+            .setDtype(Dtype.DTYPE_FP32)
             .setTimeoutUs(1000)
             .addAllExperts(List.of(0, 3))
             .addAllRowCounts(List.of(1, 2))
@@ -96,7 +96,7 @@ public final class TensorMarshallerFuzz {
             ForwardRequest.newBuilder()
                 .setId(1)
                 .setLayer("digits")
-                .setDtype(DType.DTYPE_BF16)
+                .setDtype(Dtype.DTYPE_BF16)
                 .addAllShape(List.of(1L, 16L))
                 .setHiddenStates(row)
                 .build()

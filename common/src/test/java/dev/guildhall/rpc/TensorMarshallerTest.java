@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.protobuf.ByteString;
 import com.google.protobuf.CodedOutputStream;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ExchangeRequest;
 import io.grpc.KnownLength;
 import io.grpc.Status;
@@ -34,7 +34,7 @@ class TensorMarshallerTest {
       ExchangeRequest.newBuilder()
           .setBatchId(1L << 40)
           .setLayer("digits")
-          .setDtype(DType.DTYPE_FP32)
+          .setDtype(Dtype.DTYPE_FP32)
           .setTimeoutUs(12_345)
           .addAllExperts(IntStream.range(0, 300).boxed().toList())
           .addAllRowCounts(IntStream.range(0, 300).boxed().toList())

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
@@ -168,7 +168,7 @@ class WireCompatibilityTest {
     return ForwardRequest.newBuilder()
         .setId(7)
         .setLayer("digits")
-        .setDtype(DType.DTYPE_FP32)
+        .setDtype(Dtype.DTYPE_FP32)
         .addShape(1)
         .addShape(2)
         .setHiddenStates(ByteString.copyFrom(payload))

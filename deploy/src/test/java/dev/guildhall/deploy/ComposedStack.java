@@ -93,7 +93,11 @@ final class ComposedStack implements AutoCloseable {
     command.addAll(List.of(arguments));
     // Any free ports.
     return Commands.run(
-        Map.of("GUILDHALL_ROUTER_PORT", "0", "GUILDHALL_ROUTER_METRICS_PORT", "0"), command);
+        Map.of(
+            "GUILDHALL_ROUTER_HTTP_PORT", "0",
+            "GUILDHALL_ROUTER_PORT", "0",
+            "GUILDHALL_ROUTER_METRICS_PORT", "0"),
+        command);
   }
 
   /** Something that becomes true. */

@@ -5,7 +5,7 @@ import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.expert.ExpertServer;
 import dev.guildhall.metrics.Metrics;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.ExpertParallel;
@@ -86,7 +86,7 @@ final class ExposedMetrics {
           .forward(
               ForwardRequest.newBuilder()
                   .setLayer("digits")
-                  .setDtype(DType.DTYPE_FP32)
+                  .setDtype(Dtype.DTYPE_FP32)
                   .addAllShape(List.of(1L, 128L))
                   .setHiddenStates(ByteString.copyFrom(new byte[128 * Float.BYTES]))
                   .build());

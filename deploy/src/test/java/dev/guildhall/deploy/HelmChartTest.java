@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.guildhall.Tools;
 import io.fabric8.kubernetes.api.model.ConfigMap;
 import io.fabric8.kubernetes.api.model.Container;
 import io.fabric8.kubernetes.api.model.ContainerPort;
@@ -376,7 +377,7 @@ class HelmChartTest {
   }
 
   @Test
-  void onlyGrpcIsOpenToTheWorld() throws Exception {
+  void onlyRequestsAreOpenToTheWorld() throws Exception {
     HelmChart chart = HelmChart.render("router.service.type=LoadBalancer");
     List<Service> open =
         chart
@@ -386,7 +387,7 @@ class HelmChartTest {
     assertEquals(1, open.size());
     assertEquals("LoadBalancer", open.getFirst().getSpec().getType());
     assertEquals(
-        List.of("grpc"),
+        List.of("http", "grpc"),
         open.getFirst().getSpec().getPorts().stream().map(ServicePort::getName).toList());
   }
 

@@ -4,7 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
@@ -160,7 +160,7 @@ final class SteadyRequests {
     }
     return ForwardRequest.newBuilder()
         .setLayer("digits")
-        .setDtype(DType.DTYPE_FP32)
+        .setDtype(Dtype.DTYPE_FP32)
         .addShape(TOKENS)
         .addShape(HIDDEN_SIZE)
         .setHiddenStates(ByteString.copyFrom(bytes.flip()))

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /**
  * How a router is set up.
@@ -21,6 +22,7 @@ import java.util.Optional;
  *     later get their share
  * @param lookupInterval between look-ups of {@code dns:///} names, and looks at the callers' file
  * @param callers file that says who may call, with which tokens; none: anyone
+ * @param httpPort HTTP; 0 picks a free one; none: no HTTP
  */
 public record RouterOptions(
     List<String> experts,
@@ -30,7 +32,8 @@ public record RouterOptions(
     Duration defaultTimeout,
     Duration maxConnectionAge,
     Duration lookupInterval,
-    Optional<Path> callers) {
+    Optional<Path> callers,
+    OptionalInt httpPort) {
 
   public static final int DEFAULT_PORT = 8001;
 
@@ -40,6 +43,42 @@ public record RouterOptions(
       throw GuildhallException.invalidArgument(
           "max_connection_age is %s; allowed is from 1 second".formatted(maxConnectionAge));
     }
+  }
+
+  /** Without HTTP. */
+  public RouterOptions(
+      List<String> experts,
+      int port,
+      long maxTokensInFlight,
+      ExchangeSettings exchange,
+      Duration defaultTimeout,
+      Duration maxConnectionAge,
+      Duration lookupInterval,
+      Optional<Path> callers) {
+    this(
+        experts,
+        port,
+        maxTokensInFlight,
+        exchange,
+        defaultTimeout,
+        maxConnectionAge,
+        lookupInterval,
+        callers,
+        OptionalInt.empty());
+  }
+
+  /** The same with HTTP on a port; 0 picks a free one. */
+  public RouterOptions withHttp(int onPort) {
+    return new RouterOptions(
+        experts,
+        port,
+        maxTokensInFlight,
+        exchange,
+        defaultTimeout,
+        maxConnectionAge,
+        lookupInterval,
+        callers,
+        OptionalInt.of(onPort));
   }
 
   /** The defaults, for some targets and a port. */

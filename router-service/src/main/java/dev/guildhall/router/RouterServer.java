@@ -1,13 +1,20 @@
 package dev.guildhall.router;
 
+import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.metrics.MetricNames;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.LiveRepository;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.admission.CallersFile;
 import dev.guildhall.router.api.MoeLayerEndpoint;
 import dev.guildhall.router.api.RoomCheck;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.http.HttpPort;
+import dev.guildhall.router.api.http.HttpSettings;
+import dev.guildhall.router.api.http.InferenceHandler;
+import dev.guildhall.router.api.oip.InferenceEndpoint;
+import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.ForwardMetrics;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.router.forward.ServedLayer;
@@ -34,6 +41,8 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -52,20 +61,26 @@ public final class RouterServer implements AutoCloseable {
   private static final int RETRY_RESERVE_ROWS = 1 << 17;
 
   private final RpcServer server;
+  private final Optional<HttpPort> http;
   private final LiveRepository<ServedLayer> repository;
   private final ReplicaDirectory directory;
+  private final Models models;
   private final Readiness readiness;
   private final Deque<Runnable> closing;
 
   private RouterServer(
       RpcServer server,
+      Optional<HttpPort> http,
       LiveRepository<ServedLayer> repository,
       ReplicaDirectory directory,
+      Models models,
       Readiness readiness,
       Deque<Runnable> closing) {
     this.server = server;
+    this.http = http;
     this.repository = repository;
     this.directory = directory;
+    this.models = models;
     this.readiness = readiness;
     this.closing = closing;
   }
@@ -121,6 +136,7 @@ public final class RouterServer implements AutoCloseable {
     closing.push(live::close);
     live.loadAll();
     layers.serveAll();
+    ForwardMetrics metrics = new ForwardMetrics(registry);
     LayerForward forward =
         new LayerForward(
             directory::table,
@@ -134,19 +150,23 @@ public final class RouterServer implements AutoCloseable {
                 registry),
             transport.timer(),
             workers,
-            new ForwardMetrics(registry));
-    MoeLayerEndpoint endpoint =
-        new MoeLayerEndpoint(
-            served,
-            forward,
-            directory::table,
-            new StreamLimits(
-                options.defaultTimeout(), options.maxConnectionAge(), transport.timer()));
+            metrics);
+    StreamLimits limits =
+        new StreamLimits(options.defaultTimeout(), options.maxConnectionAge(), transport.timer());
+    MoeLayerEndpoint endpoint = new MoeLayerEndpoint(served, forward, directory::table, limits);
+    Models models = new Models(served, directory::table, live, metrics.statistics());
+    Optional<Function<String, Optional<Caller>>> tokens = tokens(options, closing);
+    InferenceEndpoint inference = new InferenceEndpoint(models, forward, limits);
     RpcServer server =
-        RpcServer.start(guarded(options, transport, forward, closing), List.of(endpoint), GRACE);
+        RpcServer.start(
+            guarded(options, transport, forward, tokens), List.of(endpoint, inference), GRACE);
     closing.push(server::close);
+    Optional<HttpPort> http = http(options, transport, models, forward, tokens);
+    http.ifPresent(port -> closing.push(port::close));
     closing.push(endpoint::drain);
+    closing.push(inference::drain);
     closing.push(() -> server.serving(false));
+    closing.push(models::stop);
     bindGauges(registry, forward, directory);
     MultiGauge withoutHost =
         MultiGauge.builder(MetricNames.EXPERTS_WITHOUT_HOST).register(registry);
@@ -157,12 +177,27 @@ public final class RouterServer implements AutoCloseable {
       withoutHost.register(withoutHost(served, table), true);
     });
     discovery.start();
-    return new RouterServer(server, live, directory, readiness, closing);
+    return new RouterServer(server, http, live, directory, models, readiness, closing);
+  }
+
+  /** The callers by their tokens, if they need any. */
+  private static Optional<Function<String, Optional<Caller>>> tokens(
+      RouterOptions options, Deque<Runnable> closing) {
+    return options
+        .callers()
+        .map(file -> {
+          CallersFile callers = new CallersFile(file, options.lookupInterval());
+          closing.push(callers::close);
+          return callers::find;
+        });
   }
 
   /** The port, and what looks at calls before the endpoint does: the last one added first. */
   private static ServerBuilder<?> guarded(
-      RouterOptions options, Transport transport, LayerForward forward, Deque<Runnable> closing) {
+      RouterOptions options,
+      Transport transport,
+      LayerForward forward,
+      Optional<Function<String, Optional<Caller>>> tokens) {
     ServerBuilder<?> builder =
         transport
             .server(options.port())
@@ -171,16 +206,33 @@ public final class RouterServer implements AutoCloseable {
             .maxConnectionAgeGrace(
                 options.maxConnectionAge().multipliedBy(2).plus(GRACE).toMillis(),
                 TimeUnit.MILLISECONDS)
+            .intercept(InferenceEndpoint.interceptor())
             .intercept(new RoomCheck(forward))
             .intercept(new ArrivalTimeout(transport.timer(), options.defaultTimeout()));
-    options
-        .callers()
-        .ifPresent(file -> {
-          CallersFile callers = new CallersFile(file, options.lookupInterval());
-          closing.push(callers::close);
-          builder.intercept(new TokenCheck(callers::find));
-        });
+    tokens.ifPresent(callers -> builder.intercept(new TokenCheck(callers)));
     return builder;
+  }
+
+  private static Optional<HttpPort> http(
+      RouterOptions options,
+      Transport transport,
+      Models models,
+      LayerForward forward,
+      Optional<Function<String, Optional<Caller>>> tokens)
+      throws IOException {
+    if (options.httpPort().isEmpty()) {
+      return Optional.empty();
+    }
+    HttpSettings settings =
+        new HttpSettings(
+            options.httpPort().getAsInt(),
+            transport.httpTls(),
+            transport.maxMessageBytes(),
+            options.defaultTimeout(),
+            transport.timer(),
+            GRACE);
+    return Optional.of(
+        HttpPort.start(settings, new InferenceHandler(models, forward, tokens, settings)));
   }
 
   private static void bindGauges(
@@ -210,6 +262,11 @@ public final class RouterServer implements AutoCloseable {
     return server.health();
   }
 
+  /** None without HTTP. */
+  public OptionalInt httpPort() {
+    return http.map(port -> OptionalInt.of(port.port())).orElse(OptionalInt.empty());
+  }
+
   /** Completes when every expert of every layer has had a host for the first time. */
   public CompletableFuture<Void> ready() {
     return readiness.first();
@@ -218,6 +275,15 @@ public final class RouterServer implements AutoCloseable {
   /** Changes what is served. */
   public LiveRepository<ServedLayer> repository() {
     return repository;
+  }
+
+  /**
+   * Lets callers of the Open Inference Protocol load and unload layers.
+   *
+   * @param fromAnywhere callers of other machines too
+   */
+  public void allowChanges(LayerChanges changes, boolean fromAnywhere) {
+    models.allowChanges(changes, fromAnywhere);
   }
 
   /** The replicas it is connected to. */

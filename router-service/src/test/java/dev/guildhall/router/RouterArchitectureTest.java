@@ -105,6 +105,19 @@ class RouterArchitectureTest {
   }
 
   @Test
+  void onlyTheHttpPortUsesJetty() {
+    noClasses()
+        .that()
+        .resideInAPackage(ROUTER + "..")
+        .and()
+        .resideOutsideOfPackage(in("api.http"))
+        .should()
+        .dependOnClassesThat()
+        .resideInAPackage("org.eclipse.jetty..")
+        .check(router);
+  }
+
+  @Test
   void onlyTheProjectionUsesOnnxRuntime() {
     noClasses()
         .that()

@@ -47,6 +47,7 @@ final class BenchSystem implements AutoCloseable {
                   "--experts=" + String.join(",", targets),
                   "--wire-dtype=" + settings.wireDtype(),
                   "--port=0",
+                  "--http-port=0",
                   "--metrics-port=0"));
       processes.add(router);
       return new BenchSystem("localhost:" + router.port("grpc"), processes);

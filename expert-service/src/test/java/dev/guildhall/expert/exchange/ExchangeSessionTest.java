@@ -7,8 +7,8 @@ import static dev.guildhall.expert.exchange.ServedExperts.rows;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
-import dev.guildhall.proto.DType;
 import dev.guildhall.proto.DescribeRequest;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
@@ -116,7 +116,7 @@ class ExchangeSessionTest {
             "dtype is DTYPE_UNSPECIFIED; allowed is DTYPE_FP32"),
         bad(
             "a dtype of another size",
-            batch(7, 0, 1).setDtype(DType.DTYPE_FP16),
+            batch(7, 0, 1).setDtype(Dtype.DTYPE_FP16),
             Status.Code.INVALID_ARGUMENT,
             "rows has"),
         bad(
@@ -154,7 +154,7 @@ class ExchangeSessionTest {
     experts.send(batch(1, 2, 3).addExperts(0).addRowCounts(2).setRows(rows(5)));
     ExchangeResponse response = experts.answer();
     assertEquals(1, response.getBatchId());
-    assertEquals(DType.DTYPE_FP32, response.getDtype());
+    assertEquals(Dtype.DTYPE_FP32, response.getDtype());
     assertEquals(rows(5), response.getRows());
   }
 

@@ -8,7 +8,7 @@ import dev.guildhall.expert.batching.ComputePool;
 import dev.guildhall.expert.batching.ExpertKey;
 import dev.guildhall.expert.batching.ExpertQueue;
 import dev.guildhall.expert.runtime.ExpertRuntime;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
@@ -123,7 +123,7 @@ final class ServedExperts implements AutoCloseable {
     return ExchangeRequest.newBuilder()
         .setBatchId(id)
         .setLayer("layer")
-        .setDtype(DType.DTYPE_FP32)
+        .setDtype(Dtype.DTYPE_FP32)
         .setTimeoutUs(30_000_000)
         .addExperts(expert)
         .addRowCounts(rows)

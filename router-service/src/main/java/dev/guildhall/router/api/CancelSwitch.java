@@ -6,12 +6,12 @@ import org.jspecify.annotations.Nullable;
  * Joins a cancellation that may come before what it is to cancel has been started. Thread-safe; the
  * action runs at most once.
  */
-final class CancelSwitch implements Runnable {
+public final class CancelSwitch implements Runnable {
   private @Nullable Runnable action;
   private boolean cancelled;
 
   /** Says how to cancel; done at once if the cancellation has come already. */
-  void set(Runnable cancel) {
+  public void set(Runnable cancel) {
     synchronized (this) {
       if (!cancelled) {
         action = cancel;

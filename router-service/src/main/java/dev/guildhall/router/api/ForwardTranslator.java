@@ -26,7 +26,7 @@ import java.util.List;
 import java.util.concurrent.ThreadLocalRandom;
 
 /** Checks requests and turns them into jobs, and results into responses. Immutable. */
-final class ForwardTranslator {
+public final class ForwardTranslator {
   /** Far more than any framework uses, and few enough to name in a message. */
   private static final int MAX_RANK = 16;
 
@@ -52,15 +52,25 @@ final class ForwardTranslator {
       request.close();
       throw e;
     }
+    return toJob(layer, request, caller, deadlineNanos);
+  }
+
+  /**
+   * The same for a layer that has been found already.
+   *
+   * @param layer its use is given back, or goes with the job
+   */
+  public static ForwardJob toJob(
+      ServedLayer layer, TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
     try {
-      return toJob(layer, request, caller, deadlineNanos);
+      return checked(layer, request, caller, deadlineNanos);
     } catch (RuntimeException | OutOfMemoryError e) {
       layer.uses().release();
       throw e;
     }
   }
 
-  private static ForwardJob toJob(
+  private static ForwardJob checked(
       ServedLayer layer, TensorMessage<ForwardRequest> request, Caller caller, long deadlineNanos) {
     ForwardRequest header = request.header();
     DType dtype;

@@ -23,8 +23,6 @@ import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
 import io.grpc.BindableService;
-import io.grpc.Context;
-import io.grpc.Deadline;
 import io.grpc.ServerServiceDefinition;
 import io.grpc.ServiceDescriptor;
 import io.grpc.stub.ServerCallStreamObserver;
@@ -33,7 +31,6 @@ import io.grpc.stub.StreamObserver;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.function.Supplier;
 
@@ -94,7 +91,9 @@ public final class MoeLayerEndpoint implements BindableService {
         (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) observer;
     ForwardJob job;
     try {
-      job = translator.toJob(request, TokenCheck.CALLER.get(), deadlineNanos());
+      job =
+          translator.toJob(
+              request, TokenCheck.CALLER.get(), System.nanoTime() + limits.timeoutNanos());
     } catch (RuntimeException | OutOfMemoryError e) {
       responses.onError(Statuses.toCallFailure(e));
       return;
@@ -103,15 +102,6 @@ public final class MoeLayerEndpoint implements BindableService {
     CancelSwitch cancel = new CancelSwitch();
     responses.setOnCancelHandler(cancel);
     cancel.set(forward.start(job, new UnaryAnswer(request.header(), responses)));
-  }
-
-  private long deadlineNanos() {
-    Deadline deadline = Context.current().getDeadline();
-    long nanosLeft =
-        deadline == null
-            ? limits.defaultTimeout().toNanos()
-            : deadline.timeRemaining(TimeUnit.NANOSECONDS);
-    return System.nanoTime() + nanosLeft;
   }
 
   private StreamObserver<TensorMessage<ForwardRequest>> forwardStream(

@@ -1,6 +1,9 @@
 package dev.guildhall.router.api;
 
+import io.grpc.Context;
+import io.grpc.Deadline;
 import java.time.Duration;
+import java.util.OptionalLong;
 import java.util.concurrent.Future;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ThreadLocalRandom;
@@ -18,8 +21,21 @@ public record StreamLimits(
     Duration defaultTimeout, Duration maxAge, ScheduledExecutorService timer) {
   private static final double SPREAD = 0.1;
 
+  /** What is left of the time of the call that is being served, if its caller has set an end. */
+  public static OptionalLong callNanos() {
+    Deadline deadline = Context.current().getDeadline();
+    return deadline == null
+        ? OptionalLong.empty()
+        : OptionalLong.of(deadline.timeRemaining(TimeUnit.NANOSECONDS));
+  }
+
+  /** How long the call that is being served may take from now. */
+  long timeoutNanos() {
+    return callNanos().orElse(defaultTimeout.toNanos());
+  }
+
   /** Runs the end of a stream at its age, or up to a tenth later, so that not all end together. */
-  Future<?> atMaxAge(Runnable end) {
+  public Future<?> atMaxAge(Runnable end) {
     double share = ThreadLocalRandom.current().nextDouble(1, 1 + SPREAD);
     return timer.schedule(end, (long) (share * maxAge.toNanos()), TimeUnit.NANOSECONDS);
   }

@@ -18,11 +18,17 @@ public final class ForwardMetrics {
   private static final String OK = "OK";
 
   private final MeterRegistry registry;
+  private final ForwardStatistics statistics = new ForwardStatistics();
   private final Map<LayerKey, LayerMeters> layers = new ConcurrentHashMap<>();
   private final Map<String, Counter> requests = new ConcurrentHashMap<>();
 
   public ForwardMetrics(MeterRegistry registry) {
     this.registry = registry;
+  }
+
+  /** The totals of each layer. */
+  public ForwardStatistics statistics() {
+    return statistics;
   }
 
   /** A layer that is replaced may have another number of experts. */
@@ -44,7 +50,9 @@ public final class ForwardMetrics {
       @Override
       public void succeeded(ForwardResult result) {
         LayerMeters meters = meters(layer);
-        meters.duration.record(System.nanoTime() - startNanos, TimeUnit.NANOSECONDS);
+        long nanos = System.nanoTime() - startNanos;
+        statistics.succeeded(layer.name(), tokens, nanos, result.queueNanos());
+        meters.duration.record(nanos, TimeUnit.NANOSECONDS);
         meters.fanOut.record(result.fanOutNanos(), TimeUnit.NANOSECONDS);
         meters.tokens.increment(tokens);
         count(meters, result);
@@ -54,6 +62,7 @@ public final class ForwardMetrics {
 
       @Override
       public void failed(Throwable failure) {
+        statistics.failed(layer.name(), System.nanoTime() - startNanos);
         requests(layer.name(), code(failure).name()).increment();
         listener.failed(failure);
       }

@@ -78,7 +78,13 @@ public final class Outliers {
   private static boolean isItsOwnFault(ErrorCode failure) {
     return switch (failure) {
       case INTERNAL, NOT_FOUND, UNAUTHENTICATED -> true;
-      case INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED -> false;
+      case INVALID_ARGUMENT,
+          FAILED_PRECONDITION,
+          RESOURCE_EXHAUSTED,
+          UNAVAILABLE,
+          DEADLINE_EXCEEDED,
+          CANCELLED ->
+          false;
     };
   }
 }

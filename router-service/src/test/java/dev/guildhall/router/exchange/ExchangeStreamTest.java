@@ -9,7 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.ByteString;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import dev.guildhall.proto.DType;
+import dev.guildhall.proto.Dtype;
 import dev.guildhall.proto.Error;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.proto.ExchangeResponse;
@@ -223,7 +223,7 @@ class ExchangeStreamTest {
       payload.writeByte(row);
     }
     ExchangeRequest.Builder header =
-        ExchangeRequest.newBuilder().setLayer("layer").setDtype(DType.DTYPE_FP32);
+        ExchangeRequest.newBuilder().setLayer("layer").setDtype(Dtype.DTYPE_FP32);
     return stream.send(header, payload, rows.length, reply);
   }
 
@@ -234,7 +234,7 @@ class ExchangeStreamTest {
     }
     return ExchangeResponse.newBuilder()
         .setBatchId(id)
-        .setDtype(DType.DTYPE_FP32)
+        .setDtype(Dtype.DTYPE_FP32)
         .setRows(ByteString.copyFrom(bytes))
         .build();
   }

@@ -1,0 +1,236 @@
+package dev.guildhall.router.api.http;
+
+import static dev.guildhall.error.GuildhallException.invalidArgument;
+
+import com.google.gson.JsonElement;
+import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
+import dev.guildhall.admin.LayerChanges;
+import dev.guildhall.error.ErrorCode;
+import dev.guildhall.error.GuildhallException;
+import dev.guildhall.router.admission.Caller;
+import dev.guildhall.router.api.TokenCheck;
+import dev.guildhall.router.api.oip.InferParameters;
+import dev.guildhall.router.api.oip.InferTranslator;
+import dev.guildhall.router.api.oip.Models;
+import dev.guildhall.router.forward.LayerForward;
+import io.grpc.Status;
+import java.io.IOException;
+import java.net.SocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Function;
+import org.eclipse.jetty.http.HttpException;
+import org.eclipse.jetty.http.HttpHeader;
+import org.eclipse.jetty.http.HttpStatus;
+import org.eclipse.jetty.server.Handler;
+import org.eclipse.jetty.server.Request;
+import org.eclipse.jetty.server.Response;
+import org.eclipse.jetty.util.Callback;
+
+/**
+ * The Open Inference Protocol over HTTP, below {@code /v2}. A request has a virtual thread to
+ * itself, which waits for the answer.
+ */
+public final class InferenceHandler extends Handler.Abstract {
+  /** Of the small objects that ask for an index, say. */
+  private static final int MAX_OBJECT_BYTES = 64 << 10;
+
+  private final Models models;
+  private final InferTranslator translator;
+  private final LayerForward forward;
+  private final Optional<Function<String, Optional<Caller>>> callers;
+  private final HttpSettings settings;
+
+  /**
+   * @param callers by token; none: anyone may call
+   */
+  public InferenceHandler(
+      Models models,
+      LayerForward forward,
+      Optional<Function<String, Optional<Caller>>> callers,
+      HttpSettings settings) {
+    this.models = models;
+    this.translator = new InferTranslator(models, settings.timeout());
+    this.forward = forward;
+    this.callers = callers;
+    this.settings = settings;
+  }
+
+  @Override
+  public boolean handle(Request request, Response response, Callback callback) {
+    // Requests for a server rather than a thing of its have no path.
+    Optional<RestPath> path =
+        Optional.ofNullable(request.getHttpURI().getCanonicalPath()).flatMap(RestPath::of);
+    if (path.isEmpty()) {
+      return false;
+    }
+    Exchange exchange = new Exchange(request, response, callback, settings);
+    try {
+      answer(path.get(), exchange);
+    } catch (HttpException.RuntimeException e) {
+      exchange.error(e.getCode(), String.valueOf(e.getReason()));
+    } catch (IOException e) {
+      exchange.fail(e);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      Status status = HttpErrors.status(e);
+      exchange.error(HttpErrors.code(status), String.valueOf(status.getDescription()));
+    }
+    return true;
+  }
+
+  private void answer(RestPath path, Exchange exchange) throws IOException {
+    Caller caller = path.needsToken() ? caller(exchange) : Caller.ANYONE;
+    exchange.checkMethod(path.method());
+    switch (path.kind()) {
+      case SERVER -> exchange.json(HttpStatus.OK_200, ModelsJson.server());
+      case HEALTH -> health(path, exchange);
+      case MODEL -> model(path, caller, exchange);
+      case REPOSITORY -> repository(path, exchange);
+    }
+  }
+
+  private Caller caller(Exchange exchange) {
+    if (callers.isEmpty()) {
+      return Caller.ANYONE;
+    }
+    return exchange
+        .header(HttpHeader.AUTHORIZATION.asString())
+        .flatMap(TokenCheck::token)
+        .flatMap(callers.get())
+        .orElseThrow(() -> new GuildhallException(ErrorCode.UNAUTHENTICATED, TokenCheck.REFUSAL));
+  }
+
+  private void health(RestPath path, Exchange exchange) {
+    switch (path.action()) {
+      case "live" -> exchange.json(HttpStatus.OK_200, ModelsJson.flag("live", true));
+      case "ready" -> {
+        boolean ready = models.ready();
+        exchange.json(readyStatus(ready), ModelsJson.flag("ready", ready));
+      }
+      default -> exchange.notFound();
+    }
+  }
+
+  /** The protocol wants 4xx for what is not ready. */
+  private static int readyStatus(boolean ready) {
+    return ready ? HttpStatus.OK_200 : HttpStatus.BAD_REQUEST_400;
+  }
+
+  private void model(RestPath path, Caller caller, Exchange exchange) throws IOException {
+    switch (path.action()) {
+      case "infer" -> infer(path, caller, exchange);
+      case "ready" -> {
+        Models.Model model = models.model(path.model(), path.version());
+        exchange.json(readyStatus(model.ready()), ModelsJson.ready(model));
+      }
+      case "stats" -> {
+        List<Models.Model> asked =
+            path.model().isEmpty()
+                ? models.all()
+                : List.of(models.model(path.model(), path.version()));
+        exchange.json(HttpStatus.OK_200, ModelsJson.statistics(models, asked));
+      }
+      default ->
+          exchange.json(
+              HttpStatus.OK_200, ModelsJson.metadata(models.model(path.model(), path.version())));
+    }
+  }
+
+  private void infer(RestPath path, Caller caller, Exchange exchange) throws IOException {
+    forward.checkRoom();
+    RestCall call;
+    try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
+      call = new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
+    }
+    InferTranslator.Ready ready = translator.ready(call.call(), caller, OptionalLong.empty());
+    ForwardWait wait = new ForwardWait();
+    exchange.onGone(wait);
+    wait.cancelWith(forward.start(ready.job(), wait));
+    exchange.answer(ready.question().answer(wait.result()), call::isBinary);
+  }
+
+  private void repository(RestPath path, Exchange exchange) throws IOException {
+    JsonElement asked = object(exchange);
+    switch (path.action()) {
+      case "index" -> {
+        List<Models.Entry> entries = await(models.index(isTrue(asked, "ready")));
+        exchange.json(HttpStatus.OK_200, ModelsJson.index(entries));
+      }
+      case "load" -> {
+        LayerChanges changes = changes(exchange);
+        InferParameters.checkLoad(parameters(asked));
+        await(changes.load(path.model()));
+        exchange.empty();
+      }
+      default -> {
+        await(changes(exchange).unload(path.model()));
+        exchange.empty();
+      }
+    }
+  }
+
+  private LayerChanges changes(Exchange exchange) {
+    Optional<SocketAddress> peer = Optional.ofNullable(exchange.peer());
+    return models.changes(peer);
+  }
+
+  /** The object of a request that need not have one. */
+  private JsonElement object(Exchange exchange) throws IOException {
+    String text;
+    try (RequestBody body = exchange.body(MAX_OBJECT_BYTES)) {
+      text = new String(body.readAllBytes(), StandardCharsets.UTF_8);
+    }
+    try {
+      JsonElement object = JsonParser.parseString(text.isBlank() ? "{}" : text);
+      if (object.isJsonObject()) {
+        return object;
+      }
+    } catch (JsonParseException e) {
+      // Told below, as anything else that is no object.
+    }
+    throw invalidArgument("the body is not a JSON object; allowed is one, or none");
+  }
+
+  private static boolean isTrue(JsonElement object, String name) {
+    JsonElement value = object.getAsJsonObject().get(name);
+    if (value == null) {
+      return false;
+    }
+    if (!value.isJsonPrimitive() || !value.getAsJsonPrimitive().isBoolean()) {
+      throw invalidArgument("%s is %s; allowed is true or false".formatted(name, value));
+    }
+    return value.getAsBoolean();
+  }
+
+  private static Set<String> parameters(JsonElement object) {
+    JsonElement parameters = object.getAsJsonObject().get("parameters");
+    if (parameters == null) {
+      return Set.of();
+    }
+    if (!parameters.isJsonObject()) {
+      throw invalidArgument("parameters are %s; allowed is an object".formatted(parameters));
+    }
+    return parameters.getAsJsonObject().keySet();
+  }
+
+  private <T> T await(CompletableFuture<T> outcome) {
+    try {
+      return outcome.copy().orTimeout(settings.timeout().toMillis(), TimeUnit.MILLISECONDS).join();
+    } catch (CompletionException e) {
+      Throwable cause = LayerChanges.cause(e);
+      if (cause instanceof TimeoutException) {
+        throw new GuildhallException(
+            ErrorCode.DEADLINE_EXCEEDED, "it is not done yet; it goes on", e);
+      }
+      throw cause instanceof GuildhallException known ? known : e;
+    }
+  }
+}
