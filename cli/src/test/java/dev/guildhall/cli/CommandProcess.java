@@ -76,7 +76,8 @@ public final class CommandProcess implements AutoCloseable {
         List.of(
             "--sun-misc-unsafe-memory-access=allow",
             "--enable-native-access=ALL-UNNAMED",
-            "-Dguildhall.home=" + Path.of(System.getProperty("guildhall.home", "..")).toAbsolutePath()));
+            "-Dguildhall.home="
+                + Path.of(System.getProperty("guildhall.home", "..")).toAbsolutePath()));
     command.addAll(jvmFlags);
     command.addAll(List.of("-cp", classPath(), Guildhall.class.getName()));
     return command;

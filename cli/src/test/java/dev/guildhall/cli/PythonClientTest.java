@@ -42,7 +42,12 @@ class PythonClientTest {
     String said =
         run(
             Map.of("GUILDHALL_COMMAND", new Gson().toJson(CommandProcess.command(List.of()))),
-            "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider");
+            "-B",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider");
     assertTrue(said.contains(" passed"), said);
   }
 
