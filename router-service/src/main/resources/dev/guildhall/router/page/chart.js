@@ -46,9 +46,9 @@ export class RateChart {
       stroke: () => colour("--quiet"),
       grid: { show: side === 3, stroke: () => colour("--line"), width: 1 },
       ticks: { show: false },
-      values: (_, values) => values.map((value) => number(value)),
+      values: (_, values) => values.map((value) => (value < 1 ? String(+value.toFixed(2)) : number(value))),
     });
-    const fromZero = (_, least, most) => [0, most > 0 ? most * 1.1 : 1];
+    const fromZero = (room) => (_, least, most) => [0, most > 0 ? most * room : 1];
     const series = (label, scale, stroke, dash) => ({
       label,
       scale,
@@ -62,11 +62,12 @@ export class RateChart {
       {
         width: this.#element.clientWidth,
         height: HEIGHT,
-        scales: { tokens: { range: fromZero }, requests: { range: fromZero } },
+        // Requests of one size would lie upon their tokens.
+        scales: { tokens: { range: fromZero(1.1) }, requests: { range: fromZero(1.6) } },
         series: [
           { label: "Time", value: (_, value) => (value ? clock(value * 1000) : "–") },
-          series("Tokens /s", "tokens", "--accent"),
-          series("Requests /s", "requests", "--second", [5, 4]),
+          series("Tokens/s", "tokens", "--accent"),
+          series("Requests/s", "requests", "--second", [5, 4]),
         ],
         axes: [
           {
@@ -79,8 +80,8 @@ export class RateChart {
             space: 70,
             incrs: [60],
           },
-          axis(3, "tokens", "tokens /s"),
-          axis(1, "requests", "requests /s"),
+          axis(3, "tokens", "tokens/s"),
+          axis(1, "requests", "requests/s"),
         ],
         cursor: { drag: { x: false, y: false } },
       },

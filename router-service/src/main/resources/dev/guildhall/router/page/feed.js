@@ -16,7 +16,7 @@ const sleep = (millis) => new Promise((done) => setTimeout(done, millis));
  */
 export async function follow(token, handlers, onLost) {
   for (let wait = FIRST_WAIT_MS; ; ) {
-    let reason = "the router ended the connection";
+    let reason = "the router ended the stream";
     try {
       await readOnce(token, (name, data) => {
         wait = FIRST_WAIT_MS;
@@ -26,12 +26,19 @@ export async function follow(token, handlers, onLost) {
       if (failure instanceof TokenNeeded) {
         throw failure;
       }
-      reason = failure.name === "AbortError" ? "nothing comes from the router" : failure.message;
+      reason = explain(failure);
     }
     onLost(reason, Math.round(wait / 1000));
     await sleep(wait);
     wait = Math.min(2 * wait, MOST_WAIT_MS);
   }
+}
+
+function explain(failure) {
+  if (failure.name === "AbortError") {
+    return "nothing comes from the router";
+  }
+  return failure instanceof TypeError ? "the router cannot be reached" : failure.message;
 }
 
 async function readOnce(token, onEvent) {

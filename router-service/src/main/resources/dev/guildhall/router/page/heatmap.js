@@ -153,7 +153,8 @@ export class HeatMap {
     context.fillText("dropped", 0, dropTop + 8);
     const minutes = (this.#kept * this.#columnSeconds) / 60;
     context.textBaseline = "bottom";
-    for (let back = minutes; back >= 0; back--) {
+    const step = (width - LEFT) / minutes < 60 ? 2 : 1;
+    for (const back of [0, ...Array.from({ length: minutes }, (_, i) => minutes - i).filter((_, i) => i % step === 0)]) {
       const x = width - (back / minutes) * (width - LEFT);
       context.textAlign = back === 0 ? "right" : back === minutes ? "left" : "center";
       context.fillText(back === 0 ? "now" : `−${back} min`, x, dropTop + 16 + BOTTOM - 2);

@@ -157,6 +157,8 @@ function show() {
 function askForToken(again) {
   const form = byId("login");
   form.hidden = false;
+  document.body.classList.add("locked");
+  byId("totals").hidden = true; // A link brings no token.
   connection("connecting", again ? "Wrong token" : "Token needed");
   if (again) {
     text("login-reason", "The router does not know this token. Try another one.");
@@ -167,6 +169,7 @@ function askForToken(again) {
     form.onsubmit = (event) => {
       event.preventDefault();
       form.hidden = true;
+      document.body.classList.remove("locked");
       connection("connecting", "Connecting …");
       done(byId("token").value.trim());
     };
@@ -177,7 +180,7 @@ async function run() {
   for (let token = ""; ; ) {
     try {
       await follow(token, { past: takePast, snapshot: takeSnapshot }, (reason, seconds) =>
-        connection("lost", "Connection lost", `${reason}; next try in ${seconds} s, these figures are old`),
+        connection("lost", "Connection lost", `${reason[0].toUpperCase()}${reason.slice(1)}; next try in ${seconds} s. These figures are old.`),
       );
     } catch (failure) {
       if (!(failure instanceof TokenNeeded)) {
