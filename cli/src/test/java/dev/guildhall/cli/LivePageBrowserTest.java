@@ -1,6 +1,7 @@
 package dev.guildhall.cli;
 
 import static com.microsoft.playwright.assertions.PlaywrightAssertions.assertThat;
+import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -20,6 +21,8 @@ import dev.guildhall.router.RouterServer;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -158,7 +161,7 @@ class LivePageBrowserTest {
     String origin = "http://localhost:" + shown.httpPort().orElseThrow();
     Page page = context.newPage();
     page.onConsoleMessage(message -> {
-      if (message.type().equals("error") || message.type().equals("warning")) {
+      if (message.type().equals("error")) {
         wrong.add(message.text());
       }
     });
@@ -177,19 +180,33 @@ class LivePageBrowserTest {
         new Page.ScreenshotOptions().setPath(SCREENSHOTS.resolve(name + ".png")).setFullPage(true));
   }
 
-  /** Numbers of the map's pixels by colour, as a text. */
   private static String pixels(Page page) {
+    return (String) page.evaluate("document.getElementById('heat').toDataURL()");
+  }
+
+  /**
+   * What axe finds against the accessibility guidelines (WCAG 2.1, A and AA), contrast included.
+   */
+  private static String barriers(Page page) throws IOException {
+    page.evaluate(axe());
     return (String)
         page.evaluate(
             """
-            () => {
-              const map = document.getElementById("heat");
-              const data = map.getContext("2d").getImageData(0, 0, map.width, map.height).data;
-              let sum = 0;
-              for (let i = 0; i < data.length; i++) sum = (sum * 31 + data[i]) | 0;
-              return String(sum);
+            async () => {
+              const found = await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
+              return found.violations
+                  .map((rule) => rule.id + ": " + rule.nodes.map((node) => node.html).join(" "))
+                  .join("; ");
             }
             """);
+  }
+
+  private static String axe() throws IOException {
+    try (InputStream script =
+        LivePageBrowserTest.class.getResourceAsStream(
+            "/META-INF/resources/webjars/axe-core/4.6.3/axe.min.js")) {
+      return new String(requireNonNull(script).readAllBytes(), StandardCharsets.UTF_8);
+    }
   }
 
   @ParameterizedTest
@@ -199,7 +216,8 @@ class LivePageBrowserTest {
     "phone-light, 360, 740, LIGHT",
     "phone-dark, 360, 740, DARK"
   })
-  void showsTheMapMovingWhileRequestsCome(String name, int width, int height, ColorScheme scheme) {
+  void showsTheMapMovingWhileRequestsCome(String name, int width, int height, ColorScheme scheme)
+      throws Exception {
     Page page = open(router, width, height, scheme);
     assertThat(page.locator("#connection")).containsText("Live", PATIENTLY);
     assertThat(page.locator("#heat-summary")).containsText("Busiest is expert", PATIENTLY);
@@ -213,10 +231,11 @@ class LivePageBrowserTest {
     assertThat(replicas.first()).containsText("serving");
     assertThat(page.locator("#replicas")).containsText("experts 0–3");
     assertThat(page.locator("#tokens")).not().hasText("0");
-    Object overflow = // The gutter of the scroll bar is left aside.
+    Object overflow =
         page.evaluate("Math.max(0, document.documentElement.scrollWidth - window.innerWidth)");
     assertEquals(0, overflow, "the page scrolls sideways");
     picture(page, name);
+    assertEquals("", barriers(page));
     assertEquals(List.of(), List.copyOf(wrong));
     page.context().close();
   }
@@ -276,6 +295,7 @@ class LivePageBrowserTest {
     }
     assertThat(page.locator("#connection")).containsText("Connection lost", PATIENTLY);
     picture(page, "connection-lost");
+    assertEquals("", barriers(page));
     wrong.clear(); // The browser logs each try that fails.
     try (RouterServer second = router(ServedSystem.options(experts.targets()).withHttp(port))) {
       assertThat(page.locator("#connection")).containsText("Live", PATIENTLY);
@@ -309,6 +329,7 @@ class LivePageBrowserTest {
       Page page = open(secured, 360, 740, ColorScheme.LIGHT);
       assertThat(page.locator("#connection")).containsText("Token needed", PATIENTLY);
       picture(page, "token-needed");
+      assertEquals("", barriers(page));
       page.locator("#token").fill("guess");
       page.locator("#token").press("Enter");
       assertThat(page.locator("#connection")).containsText("Wrong token", PATIENTLY);

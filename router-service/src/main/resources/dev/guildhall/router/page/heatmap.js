@@ -153,8 +153,9 @@ export class HeatMap {
     context.fillText("dropped", 0, dropTop + 8);
     const minutes = (this.#kept * this.#columnSeconds) / 60;
     context.textBaseline = "bottom";
-    const step = (width - LEFT) / minutes < 60 ? 2 : 1;
-    for (const back of [0, ...Array.from({ length: minutes }, (_, i) => minutes - i).filter((_, i) => i % step === 0)]) {
+    const step = (width - LEFT) / minutes < 60 ? 2 : 1; // Lest they touch.
+    const marks = Array.from({ length: minutes }, (_, i) => minutes - i).filter((back, i) => i % step === 0 && back >= step);
+    for (const back of [...marks, 0]) {
       const x = width - (back / minutes) * (width - LEFT);
       context.textAlign = back === 0 ? "right" : back === minutes ? "left" : "center";
       context.fillText(back === 0 ? "now" : `−${back} min`, x, dropTop + 16 + BOTTOM - 2);

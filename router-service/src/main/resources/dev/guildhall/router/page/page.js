@@ -15,7 +15,7 @@ const text = (id, value) => {
 };
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
-const CELL_HELP = "Each column is 5 seconds. Point at a cell, or use the arrow keys.";
+const CELL_HELP = "Each column is 5 seconds; blank ones are before the first figures. Point at a cell, or use the arrow keys.";
 const heat = new HeatMap(byId("heat"), (cell) => text("heat-cell", cell || CELL_HELP));
 const chart = new RateChart(byId("rate"));
 

@@ -22,7 +22,7 @@ function fill(body, rows, empty, columns) {
     body.deleteRow(-1);
   }
   while (body.rows.length < wanted) {
-    body.insertRow();
+    body.insertRow().setAttribute("role", "row");
   }
   if (rows.length === 0) {
     const row = body.rows[0];
@@ -30,6 +30,7 @@ function fill(body, rows, empty, columns) {
       const cell = document.createElement("td");
       cell.colSpan = columns;
       cell.className = "empty";
+      cell.setAttribute("role", "cell");
       cell.textContent = empty;
       row.replaceChildren(cell);
       row.dataset.empty = empty;
@@ -50,6 +51,9 @@ function headerOrCell(column) {
   const cell = document.createElement(column === 0 ? "th" : "td");
   if (column === 0) {
     cell.scope = "row";
+    cell.setAttribute("role", "rowheader");
+  } else {
+    cell.setAttribute("role", "cell");
   }
   return cell;
 }
@@ -111,9 +115,8 @@ export function showReplicas(body, replicas, layer) {
     const hosting = layer ? replica.hosting[layer.name] : undefined;
     const connected = replica.health !== "unreachable";
     const [state, text, title] = HEALTH[replica.health] ?? ["warn", replica.health, ""];
-    const place = connected ? `${replica.device}, ` : "";
     return [
-      { name: replicaName(replica.target), lines: [`${place}${hosting ? `experts ${hosting.experts}` : "no experts of it"}`] },
+      { name: replicaName(replica.target), lines: [connected ? `${replica.device}, ${hosting ? `experts ${hosting.experts}` : "none of its experts"}` : "not connected"] },
       { state, text, title },
       connected ? plural(replica.outstanding_rows, "row") : "–",
       milliseconds(hosting?.batch_ms),

@@ -8,6 +8,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.TreeMap;
+import org.eclipse.jetty.http.HttpMethod;
 import org.eclipse.jetty.server.Handler;
 import org.eclipse.jetty.server.Request;
 import org.eclipse.jetty.server.Response;
@@ -84,7 +85,8 @@ public final class PageHandler extends Handler.Abstract {
   public boolean handle(Request request, Response response, Callback callback) {
     String path = request.getHttpURI().getCanonicalPath();
     Asset asset = path == null ? null : assets.get(path);
-    if (asset == null) {
+    // A tunnel is asked for without a path, which then reads as "/".
+    if (asset == null || HttpMethod.CONNECT.is(request.getMethod())) {
       return false;
     }
     Exchange exchange = new Exchange(request, response, callback, settings);
