@@ -32,8 +32,9 @@ public record RepositoryImport(Path repository, String model, WeightType type, b
    * Writes the blocks.
    *
    * @param done hears of each layer when it is written
-   * @throws GuildhallException INVALID_ARGUMENT if the model is there already or a tensor is not
-   *     right, NOT_FOUND if one is missing, before anything is written
+   * @throws GuildhallException before anything is written: INVALID_ARGUMENT if the model is there
+   *     already or a tensor is not right, NOT_FOUND if one is missing; later: INVALID_ARGUMENT if a
+   *     layer does not fit the type. Nothing is left then
    * @throws IOException if writing fails, or the thread is interrupted; nothing is left then
    */
   public void write(List<MoeBlock> blocks, Consumer<ImportedLayer> done) throws IOException {
@@ -53,11 +54,11 @@ public record RepositoryImport(Path repository, String model, WeightType type, b
     Path partial = Files.createTempDirectory(repository, ".import-");
     try {
       for (LayerImport layer : layers) {
-        if (Thread.interrupted()) {
-          throw new InterruptedIOException("the import was interrupted");
-        }
         Path folder = Files.createDirectory(partial.resolve(layer.folderName()));
         done.accept(layer.write(folder, link));
+      }
+      if (Thread.currentThread().isInterrupted()) {
+        throw new InterruptedIOException();
       }
       Files.setPosixFilePermissions(partial, Files.getPosixFilePermissions(repository));
       Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
@@ -69,6 +70,9 @@ public record RepositoryImport(Path repository, String model, WeightType type, b
         }
       } catch (IOException left) {
         e.addSuppressed(left);
+      }
+      if (Thread.interrupted()) {
+        throw new IOException("the import was interrupted", e);
       }
       throw e;
     }

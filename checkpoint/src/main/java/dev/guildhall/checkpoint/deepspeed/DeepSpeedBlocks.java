@@ -56,7 +56,8 @@ final class DeepSpeedBlocks {
       layer.experts().get(expert).forEach((name, tensor) -> tensors.put(of + name, tensor));
     }
     String module = layer.prefix().replace(COMPILED, "");
-    return new MoeBlock(module.isEmpty() ? "moe" : module, config(layer, prefix), tensors, files);
+    return new MoeBlock(
+        module.isEmpty() ? "moe" : module, config(layer, prefix), () -> tensors, files);
   }
 
   /** What was taken for granted that changes the outputs. */
