@@ -125,6 +125,7 @@ class ImportRefusalsTest {
         "deepseek_v3|\"sigmoid\"|\"softmax\"|scoring_func is \"softmax\"; allowed is \"sigmoid\"",
         "deepseek_v3|\"noaux_tc\"|\"greedy\"|topk_method is \"greedy\"; allowed is \"noaux_tc\"",
         "deepseek_v2|\"norm_topk_prob\": false|\"norm_topk_prob\": true|norm_topk_prob is true",
+        "olmoe|\"norm_topk_prob\": false|\"norm_topk_prob\": 1|norm_topk_prob is 1; allowed is true or false",
         "olmoe|\"silu\"|\"relu2\"|hidden_act is \"relu2\"",
         "olmoe|\"hidden_size\"|\"quantization_config\": {\"bits\": 4}, \"hidden_size\"|quantization_config is {\"bits\":4}; allowed is none",
         "olmoe|\"num_hidden_layers\": 1|\"num_hidden_layers\": 2000000000|there is no tensor \"model.layers.1.mlp..."

@@ -4,6 +4,7 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
+import com.google.gson.JsonPrimitive;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import java.io.IOException;
@@ -59,6 +60,10 @@ record ModelConfig(Path file, JsonObject json) {
   }
 
   boolean flag(String field) {
+    if (has(field)
+        && !(json.get(field) instanceof JsonPrimitive primitive && primitive.isBoolean())) {
+      throw wrong(field, "true or false");
+    }
     return value(field, "true or false", JsonElement::getAsBoolean);
   }
 
