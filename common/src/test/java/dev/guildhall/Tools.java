@@ -12,7 +12,9 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 
 /** Programs that are not Java's. */
 public final class Tools {
@@ -27,13 +29,38 @@ public final class Tools {
    * {@code GUILDHALL_TOOL_TESTS} is {@code required}.
    */
   public static void need(String program) {
-    boolean found =
+    need(
         Arrays.stream(System.getenv("PATH").split(File.pathSeparator, -1))
-            .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
-    if (!found && "required".equals(System.getenv(VARIABLE))) {
-      fail(program + " is not on the PATH, and " + VARIABLE + " asks for it");
+            .anyMatch(folder -> Files.isExecutable(Path.of(folder, program))),
+        program + " is not on the PATH");
+  }
+
+  /**
+   * A Python that has these modules; skips or fails the test as {@link #need(String)} does where
+   * none has. The first one on the path may be another than Debian's packages are for.
+   */
+  public static String python(String... modules) {
+    String imports = "import " + String.join(", ", modules);
+    Optional<String> python =
+        Stream.of("python3", "/usr/bin/python3").filter(each -> runs(each, imports)).findFirst();
+    need(python.isPresent(), "no python3 can " + imports);
+    return python.orElseThrow();
+  }
+
+  private static boolean runs(String python, String code) {
+    try {
+      run(Path.of("."), Map.of(), List.of(python, "-c", code));
+      return true;
+    } catch (IOException | IllegalStateException e) {
+      return false;
     }
-    assumeTrue(found, program + " is not on the PATH");
+  }
+
+  private static void need(boolean found, String otherwise) {
+    if (!found && "required".equals(System.getenv(VARIABLE))) {
+      fail(otherwise + ", and " + VARIABLE + " asks for it");
+    }
+    assumeTrue(found, otherwise);
   }
 
   /**

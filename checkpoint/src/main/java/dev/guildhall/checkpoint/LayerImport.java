@@ -1,6 +1,7 @@
 package dev.guildhall.checkpoint;
 
 import com.google.protobuf.util.JsonFormat;
+import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.Layer;
@@ -19,6 +20,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -37,17 +39,20 @@ final class LayerImport {
   private final MoeBlock block;
   private final WeightType type;
   private final Layer layer;
+  private final Map<String, TensorSource> source;
 
   /**
    * A block as it is in the checkpoint.
    *
    * @param folder where the layer will be
-   * @throws GuildhallException INVALID_ARGUMENT if its options do not go together
+   * @throws GuildhallException INVALID_ARGUMENT if its options do not go together; NOT_FOUND or
+   *     INVALID_ARGUMENT for a file of its tensors
    */
   LayerImport(MoeBlock block, WeightType type, String model, Path folder) {
     this.block = block;
     this.type = type;
     this.layer = layer(model + "/" + block.name(), folder, type.in(block.config()));
+    this.source = block.tensors().get();
   }
 
   String folderName() {
@@ -66,12 +71,10 @@ final class LayerImport {
    *     right, is none that the layer computes with, or cannot be linked to
    */
   void check(boolean link) {
-    if (link && (block.files().isEmpty() || type.stored().isPresent())) {
-      throw GuildhallException.invalidArgument(
-          "--link needs tensors that can be used as they lie in .safetensors files; those of %s cannot%s"
-              .formatted(block.name(), type.stored().isPresent() ? " as " + type : ""));
+    if (link) {
+      checkLinkable();
     }
-    Set<String> left = new HashSet<>(block.tensors().keySet());
+    Set<String> left = new HashSet<>(source.keySet());
     read(left, LayerWeights::projection);
     read(left, LayerWeights::scoreCorrectionBias);
     for (int e = 0; e < layer.config().hostedExperts(); e++) {
@@ -89,16 +92,36 @@ final class LayerImport {
     }
   }
 
-  /** Reads weights of the checkpoint; takes their names off those that are left. */
+  private void checkLinkable() {
+    if (block.files().isEmpty() || type.stored().isPresent()) {
+      throw GuildhallException.invalidArgument(
+          "--link needs tensors that can be used as they lie in .safetensors files; those of %s cannot%s"
+              .formatted(block.name(), type.stored().isPresent() ? " as " + type : ""));
+    }
+    source.forEach((name, tensor) -> {
+      // A service would keep a copy of it beside what it computes with.
+      if (tensor instanceof StoredTensor stored && !stored.inPlace()) {
+        throw GuildhallException.invalidArgument(
+            "--link: tensor \"%s\" does not begin at a multiple of 4 bytes in its file; allowed without --link"
+                .formatted(name));
+      }
+    });
+  }
+
+  /** Reads weights of the checkpoint, each tensor once; takes their names off those left. */
   private void read(Set<String> left, Consumer<LayerWeights> reader) {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new GuildhallException(ErrorCode.CANCELLED, "the import was interrupted");
+    }
     try (Arena arena = Arena.ofConfined()) {
+      Map<String, StoredTensor> made = new HashMap<>();
       reader.accept(
           LayerWeights.of(
               layer,
               name -> {
                 left.remove(name);
-                TensorSource source = block.tensors().get(name);
-                return source == null ? null : source.read(arena);
+                TensorSource tensor = source.get(name);
+                return tensor == null ? null : made.computeIfAbsent(name, n -> tensor.read(arena));
               }));
     }
   }
@@ -148,14 +171,12 @@ final class LayerImport {
   /** The block's tensors, the experts' in the type that is asked for. */
   private Map<String, TensorSource> tensors() {
     Map<String, TensorSource> tensors = new LinkedHashMap<>();
-    block
-        .tensors()
-        .forEach((name, tensor) ->
-            tensors.put(
-                name,
-                layer.config().weights().ofExpert(name)
-                    ? type.stored().map(to -> converted(tensor, to)).orElse(tensor)
-                    : tensor));
+    source.forEach((name, tensor) ->
+        tensors.put(
+            name,
+            layer.config().weights().ofExpert(name)
+                ? type.stored().map(to -> converted(tensor, to)).orElse(tensor)
+                : tensor));
     return tensors;
   }
 
@@ -191,6 +212,6 @@ final class LayerImport {
         .distinct()
         .forEach(expert ->
             read(new HashSet<>(), exact -> loss.add(exact.expert(expert), written.expert(expert))));
-    return OptionalDouble.of(loss.relative());
+    return OptionalDouble.of(loss.relative(layer.name()));
   }
 }

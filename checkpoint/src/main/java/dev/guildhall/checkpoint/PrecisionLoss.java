@@ -35,12 +35,18 @@ final class PrecisionLoss {
   /**
    * The root of the mean square of the differences, by that of the outputs.
    *
+   * @param layer whose experts they are
    * @throws GuildhallException INVALID_ARGUMENT if outputs are not finite
    */
-  double relative() {
+  double relative(String layer) {
+    if (!Double.isFinite(squaredOutput)) {
+      throw GuildhallException.invalidArgument(
+          "layer %s: the outputs of the checkpoint's experts are not finite".formatted(layer));
+    }
     if (!Double.isFinite(squaredDifference)) {
       throw GuildhallException.invalidArgument(
-          "the experts' weights do not fit the type: their outputs are not finite");
+          "layer %s: its weights do not fit the type: the experts' outputs are not finite"
+              .formatted(layer));
     }
     return squaredDifference == 0 ? 0 : Math.sqrt(squaredDifference / squaredOutput);
   }

@@ -6,11 +6,10 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
-import java.util.stream.Stream;
 
 /**
  * Writes a checkpoint's MoE blocks into a model repository, as layers {@code model/block}. The
@@ -32,53 +31,44 @@ public record RepositoryImport(Path repository, String model, WeightType type, b
    * Writes the blocks.
    *
    * @param done hears of each layer when it is written
-   * @throws GuildhallException INVALID_ARGUMENT if the model is there already or a tensor is not
-   *     right, NOT_FOUND if one is missing, before anything is written
+   * @throws GuildhallException before anything is written: INVALID_ARGUMENT if the model is there
+   *     already or a tensor is not right, NOT_FOUND if one is missing; later: INVALID_ARGUMENT if a
+   *     layer does not fit the type. Nothing is left then
    * @throws IOException if writing fails, or the thread is interrupted; nothing is left then
    */
   public void write(List<MoeBlock> blocks, Consumer<ImportedLayer> done) throws IOException {
     Path target = repository.resolve(model);
     if (Files.exists(target)) {
       throw GuildhallException.invalidArgument(
-          "%s is there already; remove it, or import under another --name".formatted(target));
+          "%s is there already; allowed is a --name that is not, or another --output"
+              .formatted(target));
     }
+    Set<String> names = new HashSet<>();
+    blocks.forEach(block -> {
+      if (!names.add(block.name())) {
+        throw GuildhallException.invalidArgument(
+            "two of the checkpoint's MoE blocks are called \"%s\"".formatted(block.name()));
+      }
+    });
     List<LayerImport> layers =
         blocks.stream()
             .map(block -> new LayerImport(block, type, model, target.resolve(block.name())))
             .toList();
     layers.forEach(layer -> layer.check(link));
-    boolean made = !Files.exists(repository);
-    Files.createDirectories(repository);
-    // Hidden, so that a service that watches the repository does not look into it.
-    Path partial = Files.createTempDirectory(repository, ".import-");
-    try {
+    try (NewFolder folder = NewFolder.create(repository, model)) {
       for (LayerImport layer : layers) {
-        if (Thread.interrupted()) {
-          throw new InterruptedIOException("the import was interrupted");
-        }
-        Path folder = Files.createDirectory(partial.resolve(layer.folderName()));
-        done.accept(layer.write(folder, link));
+        Path ofLayer = Files.createDirectory(folder.path().resolve(layer.folderName()));
+        done.accept(layer.write(ofLayer, link));
       }
-      Files.setPosixFilePermissions(partial, Files.getPosixFilePermissions(repository));
-      Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+      if (Thread.currentThread().isInterrupted()) {
+        throw new InterruptedIOException();
+      }
+      folder.finish();
     } catch (IOException | RuntimeException | Error e) {
-      try {
-        delete(partial);
-        if (made) {
-          Files.deleteIfExists(repository);
-        }
-      } catch (IOException left) {
-        e.addSuppressed(left);
+      if (Thread.interrupted()) {
+        throw new IOException("the import was interrupted", e);
       }
       throw e;
-    }
-  }
-
-  private static void delete(Path folder) throws IOException {
-    try (Stream<Path> all = Files.walk(folder)) {
-      for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(path);
-      }
     }
   }
 }

@@ -7,20 +7,20 @@ import ch.qos.logback.classic.Level;
 import ch.qos.logback.classic.Logger;
 import com.google.errorprone.annotations.FormatMethod;
 import com.google.gson.JsonObject;
+import dev.guildhall.client.RouterClient;
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.metrics.Metrics;
 import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.onnx.Device;
-import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.router.RouterOptions;
-import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.StoredTensor;
 import io.grpc.ManagedChannel;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -90,17 +90,20 @@ final class DemoCommand implements Callable<Integer> {
       Transport transport, int port, SafetensorsFile heldOut, SafetensorsFile model) {
     ManagedChannel channel = transport.channel("localhost:" + port);
     StoredTensor hiddenStates = heldOut.tensor("hidden_states");
-    try (TensorMessage<ForwardResponse> response =
-        new LayerClient(channel, TIMEOUT)
-            .forward(ForwardRequest.newBuilder().setLayer(LAYER), hiddenStates)) {
-      float[] output = response.segment().toArray(JAVA_FLOAT_UNALIGNED);
+    try {
+      ForwardResponse response =
+          new RouterClient(channel, TIMEOUT)
+              .forward(ForwardRequests.of(LAYER, hiddenStates).build());
+      float[] output =
+          MemorySegment.ofBuffer(response.getOutput().asReadOnlyByteBuffer())
+              .toArray(JAVA_FLOAT_UNALIGNED);
       long[] labels = heldOut.tensor("labels").data().toArray(JAVA_LONG_UNALIGNED);
       return new Outcome(
           DigitsHead.of(model).correct(floats(hiddenStates), output, labels),
           labels.length,
           maxAbsDiff(output, floats(heldOut.tensor("moe_output"))),
           floats(heldOut.tensor("l_aux"))[0],
-          response.header());
+          response);
     } finally {
       channel.shutdownNow();
     }

@@ -3,9 +3,9 @@ package dev.guildhall.cli;
 import static dev.guildhall.error.GuildhallException.invalidArgument;
 
 import com.google.gson.JsonObject;
+import dev.guildhall.client.RouterClient;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
-import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.SafetensorsWriter;
@@ -94,12 +94,12 @@ final class InferCommand implements Callable<Integer> {
     try (Transport transport = new Transport(1, MAX_ANSWER_BYTES, flags.tls());
         SafetensorsFile file = SafetensorsFile.open(input)) {
       ManagedChannel channel = transport.channel(target);
-      LayerClient client =
-          new LayerClient(flags.withToken(channel), Duration.ofSeconds(timeoutSeconds));
-      StoredTensor hiddenStates = file.tensor("hidden_states");
-      try (TensorMessage<ForwardResponse> response = client.forward(request(file), hiddenStates)) {
-        write(response, hiddenStates);
-        print(response.header());
+      RouterClient client =
+          new RouterClient(flags.withToken(channel), Duration.ofSeconds(timeoutSeconds));
+      try {
+        ForwardResponse response = client.forward(request(file));
+        write(response, file.tensor("hidden_states").dtype());
+        print(response);
       } finally {
         channel.shutdownNow();
       }
@@ -107,9 +107,9 @@ final class InferCommand implements Callable<Integer> {
     return 0;
   }
 
-  private ForwardRequest.Builder request(SafetensorsFile file) {
+  private ForwardRequest request(SafetensorsFile file) {
     ForwardRequest.Builder request =
-        ForwardRequest.newBuilder().setLayer(layer).setTraining(training);
+        ForwardRequests.of(layer, file.tensor("hidden_states")).setTraining(training);
     if (seed != null) {
       request.setSeed(seed);
     }
@@ -120,7 +120,7 @@ final class InferCommand implements Callable<Integer> {
     for (long i = 0; used != null && i < used.elements(); i++) {
       request.addUsedToken(isUsed(used, i));
     }
-    return request;
+    return request.build();
   }
 
   private static boolean isUsed(StoredTensor used, long index) {
@@ -138,18 +138,19 @@ final class InferCommand implements Callable<Integer> {
     return element.mismatch(MemorySegment.ofArray(new byte[bytes])) == -1;
   }
 
-  private void write(TensorMessage<ForwardResponse> response, StoredTensor hiddenStates)
-      throws IOException {
-    ForwardResponse header = response.header();
+  private void write(ForwardResponse response, DType dtype) throws IOException {
     Map<String, StoredTensor> tensors = new LinkedHashMap<>();
     tensors.put(
         "output",
-        new StoredTensor(hiddenStates.dtype(), header.getShapeList(), response.segment()));
+        new StoredTensor(
+            dtype,
+            response.getShapeList(),
+            MemorySegment.ofBuffer(response.getOutput().asReadOnlyByteBuffer())));
     tensors.put(
         "l_aux",
         new StoredTensor(
-            DType.FP32, List.of(1L), MemorySegment.ofArray(new float[] {header.getLAux()})));
-    long[] counts = header.getExpCountsList().stream().mapToLong(Long::longValue).toArray();
+            DType.FP32, List.of(1L), MemorySegment.ofArray(new float[] {response.getLAux()})));
+    long[] counts = response.getExpCountsList().stream().mapToLong(Long::longValue).toArray();
     tensors.put(
         "exp_counts",
         new StoredTensor(

@@ -4,17 +4,16 @@ import static java.util.Objects.requireNonNull;
 
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
+import dev.guildhall.client.RouterClient;
 import dev.guildhall.proto.LayerSummary;
-import dev.guildhall.proto.ListLayersRequest;
-import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -31,7 +30,7 @@ import picocli.CommandLine.Spec;
     synopsisSubcommandLabel = "[COMMAND]",
     subcommands = {LoadLayerCommand.class, UnloadLayerCommand.class})
 final class LayersCommand implements Callable<Integer> {
-  private static final int TIMEOUT_SECONDS = 10;
+  private static final Duration TIMEOUT = Duration.ofSeconds(10);
   private static final int MAX_ANSWER_BYTES = 16 << 20;
 
   @Spec private @Nullable CommandSpec spec;
@@ -89,10 +88,7 @@ final class LayersCommand implements Callable<Integer> {
     try (Transport transport = new Transport(1, MAX_ANSWER_BYTES, flags.tls())) {
       ManagedChannel channel = transport.channel(target);
       try {
-        return MoeLayerServiceGrpc.newBlockingStub(flags.withToken(channel))
-            .withDeadlineAfter(TIMEOUT_SECONDS, TimeUnit.SECONDS)
-            .listLayers(ListLayersRequest.getDefaultInstance())
-            .getLayersList();
+        return new RouterClient(flags.withToken(channel), TIMEOUT).layers();
       } finally {
         channel.shutdownNow();
       }

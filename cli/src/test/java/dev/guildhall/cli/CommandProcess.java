@@ -57,14 +57,7 @@ public final class CommandProcess implements AutoCloseable {
       Path logs, List<String> prefix, List<String> jvmFlags, List<String> arguments)
       throws IOException {
     List<String> command = new ArrayList<>(prefix);
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(
-        List.of(
-            "--sun-misc-unsafe-memory-access=allow",
-            "--enable-native-access=ALL-UNNAMED",
-            "-Dguildhall.home=" + Path.of(System.getProperty("guildhall.home", ".."))));
-    command.addAll(jvmFlags);
-    command.addAll(List.of("-cp", classPath(), Guildhall.class.getName()));
+    command.addAll(command(jvmFlags));
     command.addAll(arguments);
     Path err = Files.createTempFile(logs, arguments.getFirst() + "-", ".err");
     ProcessBuilder builder = new ProcessBuilder(command).redirectError(err.toFile());
@@ -73,6 +66,21 @@ public final class CommandProcess implements AutoCloseable {
     // A router has this port whether a test looks at it or not.
     builder.environment().put("GUILDHALL_HTTP_PORT", "0");
     return new CommandProcess(builder.start(), err);
+  }
+
+  /** What starts a command; its arguments follow. */
+  static List<String> command(List<String> jvmFlags) {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(
+        List.of(
+            "--sun-misc-unsafe-memory-access=allow",
+            "--enable-native-access=ALL-UNNAMED",
+            "-Dguildhall.home="
+                + Path.of(System.getProperty("guildhall.home", "..")).toAbsolutePath()));
+    command.addAll(jvmFlags);
+    command.addAll(List.of("-cp", classPath(), Guildhall.class.getName()));
+    return command;
   }
 
   private void read() {

@@ -65,6 +65,13 @@ class ImportCommandTest {
   }
 
   @Test
+  void needsNoFilesOfOtherBlocks() throws IOException {
+    Path model = imports.copyOf("mixtral");
+    Files.delete(model.resolve("model-00002-of-00002.safetensors"));
+    imports.assertImported(model, "--layers=layer_0");
+  }
+
+  @Test
   void leavesAModelThatIsThereAlone() {
     assertEquals(0, imports.run(Imports.MODELS.resolve("olmoe")).exitCode());
     Run again = imports.run(Imports.MODELS.resolve("olmoe"));

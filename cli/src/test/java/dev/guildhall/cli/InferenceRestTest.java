@@ -473,7 +473,16 @@ class InferenceRestTest {
   @Test
   void pathsAndMethodsThatAreNotThereAreSaidSo() throws Exception {
     for (String path :
-        List.of("/", "/v3", "/v2/", "/v2/health/what", "/v2/models", "/v2/models/", "/v2/x")) {
+        List.of(
+            "/page",
+            "/page/",
+            "/page/index.html",
+            "/v3",
+            "/v2/",
+            "/v2/health/what",
+            "/v2/models",
+            "/v2/models/",
+            "/v2/x")) {
       HttpResponse<byte[]> response = rest.get(path);
       assertEquals(404, response.statusCode(), path);
       assertFalse(Rest.error(response).isEmpty());

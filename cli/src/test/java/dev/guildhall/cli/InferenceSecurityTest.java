@@ -83,6 +83,11 @@ class InferenceSecurityTest {
       Rest rest = new Rest(known, "https://localhost:" + port);
       // Probes have a certificate and no token.
       assertEquals(200, rest.get("/v2/health/ready").statusCode());
+      // The live page's files hold nothing of the router's.
+      assertEquals(200, rest.get("/").statusCode());
+      assertEquals(200, rest.get("/page/page.js").statusCode());
+      assertEquals(401, rest.get("/live").statusCode());
+      assertEquals(200, rest.send(withToken(rest.request("/live").HEAD(), TOKEN)).statusCode());
       for (String path : List.of("/v2", "/v2/models/tight", "/v2/models/stats")) {
         assertEquals(200, rest.send(withToken(rest.request(path), TOKEN)).statusCode(), path);
         for (HttpRequest.Builder wrong :

@@ -9,13 +9,17 @@ import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.ExpertParallel;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.router.RouterServer;
+import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.TensorMessage;
+import dev.guildhall.rpc.TensorMethods;
 import dev.guildhall.rpc.Transport;
-import dev.guildhall.safetensors.StoredTensor;
+import io.grpc.CallOptions;
 import io.grpc.ManagedChannel;
+import io.grpc.stub.ClientCalls;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
+import io.netty.buffer.ByteBuf;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
@@ -74,10 +78,16 @@ class ZeroCopyTest {
     ForwardRequest request = Requests.of(LAYER, hiddenStates, tokens, HIDDEN).build();
     try (RouterServer router = router(experts.targets().getFirst())) {
       ManagedChannel channel = transport.channel("localhost:" + router.port());
-      StoredTensor tensor = Tensors.fp32(hiddenStates, tokens, HIDDEN);
-      try (TensorMessage<ForwardResponse> zeroCopy =
-          new LayerClient(channel, Duration.ofSeconds(30))
-              .forward(ForwardRequest.newBuilder().setLayer(LAYER), tensor)) {
+      ByteBuf payload = Buffers.allocate(hiddenStates.length * Float.BYTES);
+      Buffers.segment(payload).copyFrom(MemorySegment.ofArray(hiddenStates));
+      ForwardRequest header = request.toBuilder().clearHiddenStates().build();
+      try (TensorMessage<ForwardRequest> message = new TensorMessage<>(header, payload);
+          TensorMessage<ForwardResponse> zeroCopy =
+              ClientCalls.blockingUnaryCall(
+                  channel,
+                  TensorMethods.FORWARD,
+                  CallOptions.DEFAULT.withDeadlineAfter(30, TimeUnit.SECONDS),
+                  message)) {
         ByteString output = ByteString.copyFrom(zeroCopy.payload().nioBuffer());
         assertEquals(
             forward(channel, request), zeroCopy.header().toBuilder().setOutput(output).build());

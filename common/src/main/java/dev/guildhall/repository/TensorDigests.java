@@ -2,6 +2,7 @@ package dev.guildhall.repository;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
 
+import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.StoredTensor;
@@ -14,10 +15,12 @@ import java.util.Collections;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * What a layer's tensors must be, as an import leaves it in the layer's folder: with it a service
@@ -83,18 +86,27 @@ public record TensorDigests(Map<String, String> byName) {
    * Looks whether tensors of a layer are those that are listed.
    *
    * @param which their names
-   * @throws GuildhallException INVALID_ARGUMENT naming one that is not
+   * @throws GuildhallException INVALID_ARGUMENT naming one that is not, or is missing
    */
   void check(Layer layer, Predicate<String> which) {
+    Set<String> left = byName.keySet().stream().filter(which).collect(Collectors.toSet());
     forEachTensor(
         layer,
         (file, name, tensor) -> {
-          if (which.test(name) && !of(tensor).equals(byName.get(name))) {
-            throw GuildhallException.invalidArgument(
-                "%s: tensor \"%s\" is not the one that %s lists: the file was damaged, or changed after the import"
-                    .formatted(file, name, FILE));
+          if (which.test(name)) {
+            left.remove(name);
+            if (!of(tensor).equals(byName.get(name))) {
+              throw GuildhallException.invalidArgument(
+                  "%s: tensor \"%s\" is not the one that %s lists: the file was damaged, or changed after the import"
+                      .formatted(file, name, FILE));
+            }
           }
         });
+    if (!left.isEmpty()) {
+      throw GuildhallException.invalidArgument(
+          "%s lists the tensor \"%s\", which none of the layer's files has"
+              .formatted(layer.folder().resolve(FILE), left.iterator().next()));
+    }
   }
 
   private interface Visitor {
@@ -112,10 +124,19 @@ public record TensorDigests(Map<String, String> byName) {
         file.tensors()
             .forEach((tensor, data) -> {
               if (names.used(tensor)) {
+                stopIfInterrupted(layer);
                 visitor.visit(path, tensor, data);
               }
             });
       }
+    }
+  }
+
+  /** All of a large layer takes minutes. */
+  private static void stopIfInterrupted(Layer layer) {
+    if (Thread.currentThread().isInterrupted()) {
+      throw new GuildhallException(
+          ErrorCode.CANCELLED, "layer %s: reading it was interrupted".formatted(layer.name()));
     }
   }
 

@@ -20,8 +20,8 @@ import java.util.Map;
 public final class SafetensorsWriter {
   private static final int ALIGNMENT = 8;
 
-  /** A buffer view of a segment is limited to 2 GiB. */
-  private static final long CHUNK_BYTES = 1L << 30;
+  /** An interrupt is heeded between two. */
+  private static final long CHUNK_BYTES = 64L << 20;
 
   private SafetensorsWriter() {}
 

@@ -99,6 +99,19 @@ class TensorDigestsTest {
         "tensor \"experts.0.fc2.weight\" is not the one that", TensorDigestsTest::isFirstExperts);
   }
 
+  /** A bias, for one, would just not be added. */
+  @Test
+  void aTensorThatIsListedMustBeThere() throws IOException {
+    TensorDigests.of(layer).write(layer.folder());
+    tensors.remove("experts.0.fc1.weight");
+    write();
+    assertRefused(
+        "lists the tensor \"experts.0.fc1.weight\", which none of",
+        TensorDigestsTest::isFirstExperts);
+    Files.delete(layer.folder().resolve("model.safetensors"));
+    assertRefused("which none of the layer's files has", name -> !isFirstExperts(name));
+  }
+
   @Test
   void refusesAListThatIsNone() throws IOException {
     Files.writeString(list(), "0123  gate.wg.weight\n");

@@ -12,9 +12,14 @@ import dev.guildhall.router.api.RoomCheck;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.api.TraceHeader;
+import dev.guildhall.router.api.http.HttpCallers;
 import dev.guildhall.router.api.http.HttpPort;
 import dev.guildhall.router.api.http.HttpSettings;
 import dev.guildhall.router.api.http.InferenceHandler;
+import dev.guildhall.router.api.http.LiveHandler;
+import dev.guildhall.router.api.http.PageHandler;
+import dev.guildhall.router.api.live.LiveFeed;
+import dev.guildhall.router.api.live.LiveSource;
 import dev.guildhall.router.api.oip.InferenceEndpoint;
 import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.ForwardMetrics;
@@ -185,8 +190,8 @@ public final class RouterServer implements AutoCloseable {
             List.of(endpoint, inference),
             GRACE);
     closing.push(server::close);
-    Optional<HttpPort> http = http(options, transport, models, forward, tokens);
-    http.ifPresent(port -> closing.push(port::close));
+    LiveSource source = new LiveSource(served, directory, forward, metrics);
+    Optional<HttpPort> http = http(options, transport, models, forward, tokens, source, closing);
     closing.push(endpoint::drain);
     closing.push(inference::drain);
     closing.push(() -> server.serving(false));
@@ -246,7 +251,9 @@ public final class RouterServer implements AutoCloseable {
       Transport transport,
       Models models,
       LayerForward forward,
-      Optional<Function<String, Optional<Caller>>> tokens)
+      Optional<Function<String, Optional<Caller>>> tokens,
+      LiveSource source,
+      Deque<Runnable> closing)
       throws IOException {
     if (options.httpPort().isEmpty()) {
       return Optional.empty();
@@ -259,8 +266,19 @@ public final class RouterServer implements AutoCloseable {
             options.defaultTimeout(),
             transport.timer(),
             GRACE);
-    return Optional.of(
-        HttpPort.start(settings, new InferenceHandler(models, forward, tokens, settings)));
+    HttpCallers callers = new HttpCallers(tokens);
+    LiveFeed feed = LiveFeed.start(source);
+    closing.push(feed::close);
+    HttpPort port =
+        HttpPort.start(
+            settings,
+            List.of(
+                new InferenceHandler(models, forward, callers, settings),
+                new LiveHandler(feed, callers, options.maxConnectionAge(), settings),
+                new PageHandler(settings)));
+    closing.push(port::close);
+    closing.push(feed::close); // Before the port, which waits for those who look.
+    return Optional.of(port);
   }
 
   private static void bindGauges(

@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /**
  * A model's folder as transformers' {@code save_pretrained} makes it: config.json and .safetensors
@@ -66,13 +67,17 @@ public final class HuggingFaceCheckpoint implements Checkpoint {
           "%s says that layer %d has an MoE block; there is no tensor \"%s...\""
               .formatted(config.file(), layer, prefix));
     }
-    Map<String, TensorSource> tensors = new LinkedHashMap<>();
-    files.keySet().forEach(name -> tensors.put(name, shards.tensor(name)));
+    Supplier<Map<String, TensorSource>> tensors =
+        () -> {
+          Map<String, TensorSource> found = new LinkedHashMap<>();
+          files.keySet().forEach(name -> found.put(name, shards.tensor(name)));
+          return found;
+        };
     return family == ModelFamily.GPT_OSS
         ? new MoeBlock(
             name(layer),
             proto,
-            new GptOssExperts(tensors, prefix, proto.getNumExperts()).apart(),
+            () -> new GptOssExperts(tensors.get(), prefix, proto.getNumExperts()).apart(),
             List.of())
         : new MoeBlock(name(layer), proto, tensors, files.values().stream().distinct().toList());
   }

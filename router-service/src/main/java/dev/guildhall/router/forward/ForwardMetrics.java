@@ -85,6 +85,38 @@ public final class ForwardMetrics {
     requests("", ErrorCode.RESOURCE_EXHAUSTED.name()).increment();
   }
 
+  /** What has been counted of a layer so far; zeros if it has had no request. */
+  public LayerCounts counts(ServedLayer layer) {
+    ForwardStatistics.Totals totals = statistics.of(layer.name());
+    int experts = layer.config().numExperts();
+    LayerMeters meters = layers.get(new LayerKey(layer.name(), experts));
+    long[] routes = new long[experts];
+    if (meters != null) {
+      for (int expert = 0; expert < experts; expert++) {
+        routes[expert] = count(meters.routes.get(expert));
+      }
+    }
+    return new LayerCounts(
+        totals.succeeded(),
+        totals.failed(),
+        totals.succeededNanos(),
+        totals.queueNanos(),
+        totals.tokens(),
+        meters == null ? 0 : count(meters.dropped),
+        meters == null ? 0 : count(meters.lost),
+        routes);
+  }
+
+  private static long count(Counter counter) {
+    return Math.round(counter.count());
+  }
+
+  /** Requests refused before they were read. */
+  public long refusedUnreadCount() {
+    Counter counter = requests.get(requestsKey("", ErrorCode.RESOURCE_EXHAUSTED.name()));
+    return counter == null ? 0 : count(counter);
+  }
+
   private static void count(LayerMeters meters, ForwardResult result) {
     int lost = result.lost().count();
     int experts = meters.routes.size();
@@ -101,8 +133,12 @@ public final class ForwardMetrics {
 
   private Counter requests(String layer, String status) {
     return requests.computeIfAbsent(
-        layer + ' ' + status,
+        requestsKey(layer, status),
         key -> registry.counter(MetricNames.REQUESTS, LAYER, layer, "status", status));
+  }
+
+  private static String requestsKey(String layer, String status) {
+    return layer + ' ' + status;
   }
 
   private LayerMeters meters(ServedLayer layer) {

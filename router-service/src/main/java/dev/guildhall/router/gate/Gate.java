@@ -17,6 +17,9 @@ public final class Gate {
   /** PyTorch's torch.finfo(float32).eps, below which DeepSpeed does not divide. */
   private static final float EPSILON = 0x1p-23f;
 
+  /** What transformers adds to a sum of sigmoids, which may all be tiny. */
+  private static final float SIGMOID_EPSILON = 1e-20f;
+
   private final int experts;
   private final int k;
   private final Scoring scoring;
@@ -167,12 +170,13 @@ public final class Gate {
   /** So that the weights of a token's routes, those that were kept, sum up to the scale. */
   private void normalise(float[] weight, int tokens) {
     float scale = (float) scoring.scale();
+    float least = scoring.function() == Scoring.ScoreFunction.SIGMOID ? SIGMOID_EPSILON : EPSILON;
     for (int t = 0; t < tokens; t++) {
       float sum = 0;
       for (int i = t; i < weight.length; i += tokens) {
         sum += weight[i];
       }
-      float divisor = Math.max(sum, EPSILON);
+      float divisor = Math.max(sum, least);
       for (int i = t; i < weight.length; i += tokens) {
         weight[i] = weight[i] / divisor * scale;
       }

@@ -2,6 +2,7 @@ package dev.guildhall.router.replicas;
 
 import dev.guildhall.proto.DescribeResponse;
 import dev.guildhall.proto.HostedLayer;
+import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.router.exchange.ExchangeStream;
 import java.util.List;
 
@@ -48,6 +49,26 @@ public final class Replica {
   /** Whether it is picked only where nobody else will do: ejected, or silent. */
   boolean isAvoided() {
     return stream.silent() || record.ejected(System.nanoTime());
+  }
+
+  /** How it does now. */
+  ReplicaStatus status() {
+    ReplicaStatus.Health health =
+        record.ejected(System.nanoTime())
+            ? ReplicaStatus.Health.EJECTED
+            : stream.silent() ? ReplicaStatus.Health.SILENT : ReplicaStatus.Health.SERVING;
+    return new ReplicaStatus(
+        target(),
+        health,
+        device(),
+        stream.outstandingRows(),
+        layers().stream()
+            .map(layer ->
+                new ReplicaStatus.Hosting(
+                    new LayerVersion(layer.getName(), layer.getDigest()),
+                    layer.getExpertsList(),
+                    record.meanNanos(layer.getName())))
+            .toList());
   }
 
   @Override

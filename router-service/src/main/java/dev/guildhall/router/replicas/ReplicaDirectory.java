@@ -8,11 +8,14 @@ import dev.guildhall.repository.LayerVersion;
 import io.grpc.ManagedChannel;
 import io.grpc.SynchronizationContext;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.function.Consumer;
@@ -43,6 +46,9 @@ public final class ReplicaDirectory implements AutoCloseable {
 
   private final List<Consumer<RoutingTable>> listeners = new ArrayList<>();
 
+  /** What is named, and what is connected of it; replaced, never changed. */
+  private volatile SortedMap<String, Optional<Replica>> targets = Collections.emptySortedMap();
+
   private volatile RoutingTable table = new RoutingTable(0, Map.of());
 
   /**
@@ -68,6 +74,14 @@ public final class ReplicaDirectory implements AutoCloseable {
 
   public RoutingTable table() {
     return table;
+  }
+
+  /** How the replicas that are named do, in the order of their names. */
+  public List<ReplicaStatus> status() {
+    List<ReplicaStatus> all = new ArrayList<>();
+    targets.forEach((target, replica) ->
+        all.add(replica.map(Replica::status).orElse(ReplicaStatus.unreachable(target))));
+    return all;
   }
 
   /** Number of replicas connected. */
@@ -126,6 +140,15 @@ public final class ReplicaDirectory implements AutoCloseable {
       }
     }
     wanted.stream().filter(target -> !connections.containsKey(target)).forEach(this::connect);
+    publishTargets();
+  }
+
+  private void publishTargets() {
+    SortedMap<String, Optional<Replica>> now = new TreeMap<>();
+    connections
+        .keySet()
+        .forEach(target -> now.put(target, Optional.ofNullable(connected.get(target))));
+    targets = now;
   }
 
   private void leave(ReplicaConnection connection) {
@@ -173,6 +196,7 @@ public final class ReplicaDirectory implements AutoCloseable {
   }
 
   private void publish() {
+    publishTargets();
     Map<LayerVersion, LayerHosts> hosts = new LinkedHashMap<>();
     routed.forEach((version, of) -> hosts.put(version, hostsOf(version, of.config)));
     table = new RoutingTable(table.version() + 1, hosts);

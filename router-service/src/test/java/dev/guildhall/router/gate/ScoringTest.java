@@ -51,6 +51,15 @@ class ScoringTest {
   }
 
   @Test
+  void tinySigmoidsAreNormalisedToo() {
+    Routing routing =
+        route(layer(4, 2, scoring(ScoreFunction.SIGMOID, true, 1)), -40, -20, -21, -40);
+    double sum = sigmoid(-20) + sigmoid(-21);
+    assertEquals(sigmoid(-20) / sum, routing.weight()[0], TOLERANCE);
+    assertEquals(sigmoid(-21) / sum, routing.weight()[1], TOLERANCE);
+  }
+
+  @Test
   void theScaleIsAppliedWithoutNormalisingToo() {
     Routing routing = route(layer(2, 1, scoring(ScoreFunction.SOFTMAX, false, 16)), 1, 0);
     assertEquals(16 * sigmoid(1), routing.weight()[0], 1e-5);

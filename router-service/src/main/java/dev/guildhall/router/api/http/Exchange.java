@@ -4,8 +4,10 @@ import static dev.guildhall.error.GuildhallException.invalidArgument;
 
 import com.google.gson.JsonElement;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.router.api.live.LiveViewer;
 import dev.guildhall.router.api.oip.InferAnswer;
 import dev.guildhall.router.api.oip.InferTensor;
+import io.grpc.Status;
 import io.netty.buffer.ByteBuf;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -40,6 +42,13 @@ final class Exchange {
 
   private static final Duration UNREAD_TIME = Duration.ofSeconds(1);
 
+  /** Server-sent events. */
+  static final String EVENTS = "text/event-stream";
+
+  /** A page asks nobody but the router for anything, and nobody puts it into a frame. */
+  private static final String CONTENT_POLICY =
+      "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
   private static final String BINARY = "application/octet-stream";
 
   private final Request request;
@@ -52,6 +61,25 @@ final class Exchange {
     this.response = response;
     this.callback = callback;
     this.settings = settings;
+  }
+
+  /** What may answer, or fail. */
+  interface Action {
+    void run() throws IOException;
+  }
+
+  /** Runs what answers; its failure is the answer otherwise. */
+  void attempt(Action action) {
+    try {
+      action.run();
+    } catch (HttpException.RuntimeException e) {
+      error(e.getCode(), String.valueOf(e.getReason()));
+    } catch (IOException e) {
+      fail(e);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      Status status = HttpErrors.status(e);
+      error(HttpErrors.code(status), String.valueOf(status.getDescription()));
+    }
   }
 
   Optional<String> header(String name) {
@@ -124,6 +152,60 @@ final class Exchange {
   void empty() {
     response.setStatus(HttpStatus.OK_200);
     response.write(true, null, callback);
+  }
+
+  /**
+   * Gives a file of the program, unless the client has it.
+   *
+   * @param tag changes with the content
+   */
+  void asset(String type, byte[] content, String tag) {
+    // An answer that is packed has the same tag with a suffix.
+    boolean known = header(HttpHeader.IF_NONE_MATCH.asString()).orElse("").contains(tag);
+    response
+        .getHeaders()
+        .put(HttpHeader.ETAG, "\"" + tag + "\"")
+        .put(HttpHeader.CACHE_CONTROL, "no-cache")
+        .put("Content-Security-Policy", CONTENT_POLICY)
+        .put("X-Content-Type-Options", "nosniff")
+        .put("Referrer-Policy", "no-referrer");
+    if (known) {
+      response.setStatus(HttpStatus.NOT_MODIFIED_304);
+      response.write(true, null, callback);
+    } else {
+      write(HttpStatus.OK_200, type, content);
+    }
+  }
+
+  /** Writes what a viewer is shown, until it ends, or the client has gone. */
+  void events(LiveViewer viewer, Duration mostTime) throws IOException {
+    EndPoint connection = request.getConnectionMetaData().getConnection().getEndPoint();
+    viewer.onDropped(
+        () -> connection.close(new TimeoutException("the events were not taken in time")));
+    response.setStatus(HttpStatus.OK_200);
+    response
+        .getHeaders()
+        .put(HttpHeader.CONTENT_TYPE, EVENTS)
+        .put(HttpHeader.CACHE_CONTROL, "no-store")
+        .put("X-Accel-Buffering", "no"); // Proxies pass it on as it comes.
+    if (!request.getMethod().equals("HEAD")) {
+      long end = System.nanoTime() + mostTime.toNanos();
+      Optional<byte[]> message = next(viewer, end);
+      while (message.isPresent()) {
+        Content.Sink.write(response, false, ByteBuffer.wrap(message.get()));
+        message = next(viewer, end);
+      }
+    }
+    response.write(true, null, callback);
+  }
+
+  private static Optional<byte[]> next(LiveViewer viewer, long endNanos) throws IOException {
+    try {
+      return viewer.next(Duration.ofNanos(Math.max(0, endNanos - System.nanoTime())));
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", e);
+    }
   }
 
   void notFound() {

@@ -3,6 +3,7 @@ package dev.guildhall.router.api.http;
 import dev.guildhall.rpc.HttpTls;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import org.eclipse.jetty.compression.gzip.GzipCompression;
 import org.eclipse.jetty.compression.server.CompressionConfig;
@@ -54,10 +55,10 @@ public final class HttpPort implements AutoCloseable {
   /**
    * Starts to listen.
    *
-   * @param handler answers every request, or leaves it to be answered with 404
+   * @param handlers asked in their order; what all of them leave is answered with 404
    * @throws IOException if the port cannot be had
    */
-  public static HttpPort start(HttpSettings settings, Handler handler) throws IOException {
+  public static HttpPort start(HttpSettings settings, List<Handler> handlers) throws IOException {
     QueuedThreadPool threads = new QueuedThreadPool(THREADS);
     threads.setName("guildhall-http");
     threads.setDaemon(true);
@@ -70,7 +71,7 @@ public final class HttpPort implements AutoCloseable {
     connector.setIdleTimeout(IDLE.toMillis());
     server.addConnector(connector);
     server.addBean(new NetworkConnectionLimit(MAX_CONNECTIONS, connector));
-    server.setHandler(new GracefulHandler(compressed(handler)));
+    server.setHandler(new GracefulHandler(compressed(new Handler.Sequence(handlers))));
     HttpPort port = new HttpPort(server, connector);
     try {
       server.start();
@@ -109,6 +110,8 @@ public final class HttpPort implements AutoCloseable {
         CompressionConfig.builder()
             .compressIncludeMethod("GET")
             .compressIncludeMethod("POST")
+            // Events are to leave as they come.
+            .compressExcludeMimeType(Exchange.EVENTS)
             .decompressIncludeMethod("POST")
             .build());
     return compression;

@@ -9,14 +9,12 @@ import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.Caller;
-import dev.guildhall.router.api.TokenCheck;
 import dev.guildhall.router.api.TraceHeader;
 import dev.guildhall.router.api.oip.InferParameters;
 import dev.guildhall.router.api.oip.InferTranslator;
 import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.tracing.RequestTrace;
-import io.grpc.Status;
 import java.io.IOException;
 import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
@@ -28,9 +26,6 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.function.Function;
-import org.eclipse.jetty.http.HttpException;
-import org.eclipse.jetty.http.HttpHeader;
 import org.eclipse.jetty.http.HttpStatus;
 import org.eclipse.jetty.server.Handler;
 import org.eclipse.jetty.server.Request;
@@ -50,17 +45,11 @@ public final class InferenceHandler extends Handler.Abstract {
   private final Models models;
   private final InferTranslator translator;
   private final LayerForward forward;
-  private final Optional<Function<String, Optional<Caller>>> callers;
+  private final HttpCallers callers;
   private final HttpSettings settings;
 
-  /**
-   * @param callers by token; none: anyone may call
-   */
   public InferenceHandler(
-      Models models,
-      LayerForward forward,
-      Optional<Function<String, Optional<Caller>>> callers,
-      HttpSettings settings) {
+      Models models, LayerForward forward, HttpCallers callers, HttpSettings settings) {
     this.models = models;
     this.translator = new InferTranslator(models, settings.timeout());
     this.forward = forward;
@@ -77,21 +66,12 @@ public final class InferenceHandler extends Handler.Abstract {
       return false;
     }
     Exchange exchange = new Exchange(request, response, callback, settings);
-    try {
-      answer(path.get(), exchange);
-    } catch (HttpException.RuntimeException e) {
-      exchange.error(e.getCode(), String.valueOf(e.getReason()));
-    } catch (IOException e) {
-      exchange.fail(e);
-    } catch (RuntimeException | OutOfMemoryError e) {
-      Status status = HttpErrors.status(e);
-      exchange.error(HttpErrors.code(status), String.valueOf(status.getDescription()));
-    }
+    exchange.attempt(() -> answer(path.get(), exchange));
     return true;
   }
 
   private void answer(RestPath path, Exchange exchange) throws IOException {
-    Caller caller = path.needsToken() ? caller(exchange) : Caller.ANYONE;
+    Caller caller = path.needsToken() ? callers.of(exchange) : Caller.ANYONE;
     exchange.checkMethod(path.method());
     switch (path.kind()) {
       case SERVER -> exchange.json(HttpStatus.OK_200, ModelsJson.server());
@@ -99,17 +79,6 @@ public final class InferenceHandler extends Handler.Abstract {
       case MODEL -> model(path, caller, exchange);
       case REPOSITORY -> repository(path, exchange);
     }
-  }
-
-  private Caller caller(Exchange exchange) {
-    if (callers.isEmpty()) {
-      return Caller.ANYONE;
-    }
-    return exchange
-        .header(HttpHeader.AUTHORIZATION.asString())
-        .flatMap(TokenCheck::token)
-        .flatMap(callers.get())
-        .orElseThrow(() -> new GuildhallException(ErrorCode.UNAUTHENTICATED, TokenCheck.REFUSAL));
   }
 
   private void health(RestPath path, Exchange exchange) {

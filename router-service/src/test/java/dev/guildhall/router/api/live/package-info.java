@@ -1,0 +1,4 @@
+@NullMarked
+package dev.guildhall.router.api.live;
+
+import org.jspecify.annotations.NullMarked;
