@@ -10,7 +10,6 @@ import com.google.gson.JsonObject;
 import dev.guildhall.client.RouterClient;
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.metrics.Metrics;
-import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.repository.ExpertParallel;
@@ -75,7 +74,7 @@ final class DemoCommand implements Callable<Integer> {
                 ranks,
                 targets -> RouterOptions.of(targets, 0),
                 transport,
-                Telemetry.of(metrics.registry()));
+                metrics.telemetry());
         SafetensorsFile heldOut = SafetensorsFile.open(examples.resolve("heldout.safetensors"));
         SafetensorsFile model =
             SafetensorsFile.open(examples.resolve(LAYER).resolve("model.safetensors"))) {

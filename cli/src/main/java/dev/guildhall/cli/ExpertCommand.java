@@ -101,10 +101,10 @@ final class ExpertCommand implements Callable<Integer> {
                 Servers.ioThreads(),
                 MAX_MESSAGE_BYTES,
                 TransportTls.of(serverTls.tls(), Optional.empty()));
-        Metrics metrics = new Metrics(metricsPort, transport.https());
         Tracing spans = tracing.start("guildhall-expert");
+        Metrics metrics = new Metrics(metricsPort, transport.https(), spans);
         ExpertServer server =
-            ExpertServer.start(options, layers, server(transport), metrics.with(spans));
+            ExpertServer.start(options, layers, server(transport), metrics.telemetry());
         HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {

@@ -51,15 +51,15 @@ final class RouterCommand implements Callable<Integer> {
     LayerRepository layers = LayerRepository.open(repository);
     try (Transport transport =
             router.transport(TransportTls.of(serverTls.tls(), expertsTls.tls()));
-        Metrics metrics = router.metrics(transport);
         Tracing spans = tracing.start("guildhall-router");
+        Metrics metrics = router.metrics(transport, spans);
         RouterServer server =
             RouterServer.start(
                 router.options(experts),
                 layers,
                 transport,
                 transport::channel,
-                metrics.with(spans));
+                metrics.telemetry());
         HealthFlags.Health checks = health.start(transport, server.health());
         AdminFlags.Admin changes =
             admin.start(transport, serverTls.tls(), List.of(server.repository()))) {

@@ -8,6 +8,7 @@ import dev.guildhall.router.RouterServer;
 import dev.guildhall.router.forward.ExchangeSettings;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.rpc.TransportTls;
+import dev.guildhall.tracing.Tracing;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -127,8 +128,8 @@ final class RouterFlags {
     return new Transport(Servers.ioThreads(), maxRequestBytes, tls);
   }
 
-  Metrics metrics(Transport transport) throws IOException {
-    return new Metrics(metricsPort, transport.https());
+  Metrics metrics(Transport transport, Tracing tracing) throws IOException {
+    return new Metrics(metricsPort, transport.https(), tracing);
   }
 
   RouterOptions options(List<String> experts) {

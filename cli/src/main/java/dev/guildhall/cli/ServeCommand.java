@@ -55,11 +55,11 @@ final class ServeCommand implements Callable<Integer> {
         IntStream.range(0, replicas).mapToObj(replica -> options("replica-" + replica)).toList();
     try (Transport transport =
             router.transport(TransportTls.of(serverTls.tls(), Optional.empty()));
-        Metrics metrics = router.metrics(transport);
         Tracing spans = tracing.start("guildhall");
+        Metrics metrics = router.metrics(transport, spans);
         EmbeddedSystem system =
             EmbeddedSystem.start(
-                layers, services, router::options, transport, metrics.with(spans));
+                layers, services, router::options, transport, metrics.telemetry());
         HealthFlags.Health checks = health.start(transport, system.router().health());
         AdminFlags.Admin changes = admin.start(transport, serverTls.tls(), system.repositories())) {
       router.serve(system.router(), metrics, checks, changes);

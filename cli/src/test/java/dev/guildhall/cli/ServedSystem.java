@@ -2,7 +2,6 @@ package dev.guildhall.cli;
 
 import dev.guildhall.expert.ExpertOptions;
 import dev.guildhall.metrics.Metrics;
-import dev.guildhall.metrics.Telemetry;
 import dev.guildhall.onnx.Device;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.ExpertParallel;
@@ -55,7 +54,7 @@ final class ServedSystem implements AutoCloseable {
             List.of(ExpertOptions.of("all", ExpertParallel.WHOLE, Device.CPU, 2)),
             targets -> options(targets, defaultTimeout),
             transport,
-            Telemetry.of(metrics.registry()));
+            metrics.telemetry());
     system.router().ready().get(30, TimeUnit.SECONDS);
     return new ServedSystem(transport, metrics, system);
   }

@@ -24,9 +24,8 @@ import java.util.Optional;
 /** The meters of a process, with those of its JVM, and the HTTP port that shows them. */
 public final class Metrics implements AutoCloseable {
   private final Exemplars exemplars = new Exemplars();
-  private final PrometheusMeterRegistry registry =
-      new PrometheusMeterRegistry(
-          PrometheusConfig.DEFAULT, new PrometheusRegistry(), Clock.SYSTEM, exemplars.context());
+  private final Tracing tracing;
+  private final PrometheusMeterRegistry registry;
   private final JvmGcMetrics gcMetrics = new JvmGcMetrics();
   private final HTTPServer server;
 
@@ -36,7 +35,7 @@ public final class Metrics implements AutoCloseable {
    * @param port 0 picks a free one
    */
   public Metrics(int port) throws IOException {
-    this(port, Optional.empty());
+    this(port, Optional.empty(), Tracing.off());
   }
 
   /**
@@ -44,8 +43,17 @@ public final class Metrics implements AutoCloseable {
    *
    * @param port 0 picks a free one
    * @param https TLS, plain HTTP without
+   * @param tracing what exemplars name the spans of; closed by its owner
    */
-  public Metrics(int port, Optional<HttpsConfigurator> https) throws IOException {
+  public Metrics(int port, Optional<HttpsConfigurator> https, Tracing tracing) throws IOException {
+    this.tracing = tracing;
+    // Without tracing no meter need look for a span.
+    registry =
+        new PrometheusMeterRegistry(
+            PrometheusConfig.DEFAULT,
+            new PrometheusRegistry(),
+            Clock.SYSTEM,
+            tracing.isOn() ? exemplars.context() : null);
     new JvmCompilationMetrics().bindTo(registry);
     new JvmMemoryMetrics().bindTo(registry);
     new JvmThreadMetrics().bindTo(registry);
@@ -68,12 +76,8 @@ public final class Metrics implements AutoCloseable {
     return registry;
   }
 
-  /**
-   * The figures, and where spans go.
-   *
-   * @param tracing closed by its owner
-   */
-  public Telemetry with(Tracing tracing) {
+  /** The figures, and where spans go. */
+  public Telemetry telemetry() {
     return new Telemetry(registry, exemplars, tracing);
   }
 

@@ -9,6 +9,7 @@ import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.files.KeptFiles;
 import dev.guildhall.metrics.Metrics;
+import dev.guildhall.tracing.Tracing;
 import io.grpc.ManagedChannel;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
@@ -234,7 +235,7 @@ class TlsTest {
     SSLContext unknown = SSLContext.getInstance("TLS");
     unknown.init(null, ca.authority().toTrustManagerFactory().getTrustManagers(), null);
     try (Transport transport = server(serverTls);
-        Metrics metrics = new Metrics(0, transport.https())) {
+        Metrics metrics = new Metrics(0, transport.https(), Tracing.off())) {
       String address = "localhost:%d/metrics".formatted(metrics.port());
       assertTrue(get(known, "https://" + address).contains("jvm_memory_used_bytes"));
       assertThrows(IOException.class, () -> get(unknown, "https://" + address));
