@@ -45,6 +45,7 @@ public final class Guildhall {
     // ever.
     System.setProperty("sun.net.httpserver.maxReqTime", "10");
     System.setProperty("sun.net.httpserver.maxRspTime", "10");
+    LogFlags.untilFlags();
     // gRPC and OpenTelemetry log there.
     SLF4JBridgeHandler.removeHandlersForRootLogger();
     SLF4JBridgeHandler.install();

@@ -11,13 +11,17 @@ import picocli.CommandLine.Option;
 
 /** How a server logs. */
 final class LogFlags {
-  /** Of the lines on stderr; there is a log-NAME.xml for each. */
+  /** Of the lines on stderr; there is a log-NAME.xml for each, its name in small letters. */
   enum Format {
     TEXT,
-    JSON
+    JSON;
+
+    private String fileName() {
+      return name().toLowerCase(Locale.ROOT);
+    }
   }
 
-  /** What logback.xml reads; the environment variable of this name works from the first line on. */
+  /** What logback.xml reads. */
   private static final String FORMAT = "GUILDHALL_LOG_FORMAT";
 
   @Option(
@@ -27,14 +31,25 @@ final class LogFlags {
       description = "Format of the log; json: one object a line. Default: ${DEFAULT-VALUE}.")
   private Format format = Format.TEXT;
 
+  /**
+   * Logs as the environment says until the flags are read. To be called before anything logs:
+   * logback complains on stdout of a format that has no file.
+   */
+  static void untilFlags() {
+    String asked = System.getenv().getOrDefault(FORMAT, "");
+    choose(asked.equalsIgnoreCase(Format.JSON.name()) ? Format.JSON : Format.TEXT);
+  }
+
+  private static void choose(Format format) {
+    System.setProperty(FORMAT, format.fileName());
+  }
+
   /** Logs so from here on. */
   void apply() throws JoranException {
-    String name = format.name().toLowerCase(Locale.ROOT);
-    String now = System.getProperty(FORMAT, System.getenv().getOrDefault(FORMAT, "text"));
-    if (name.equals(now)) {
+    if (format.fileName().equals(System.getProperty(FORMAT))) {
       return;
     }
-    System.setProperty(FORMAT, name);
+    choose(format);
     LoggerContext context = (LoggerContext) LoggerFactory.getILoggerFactory();
     context.reset();
     JoranConfigurator configurator = new JoranConfigurator();
