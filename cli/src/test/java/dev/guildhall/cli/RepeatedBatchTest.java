@@ -125,8 +125,7 @@ class RepeatedBatchTest {
   private List<TraceCollector.Received> dispatches() {
     Supplier<List<TraceCollector.Received>> come =
         () ->
-            collector.spans().stream()
-                .filter(span -> span.name().equals("dispatch"))
+            spans("dispatch").stream()
                 .sorted(Comparator.comparing(span -> span.tags().get("guildhall.attempt")))
                 .toList();
     Await.until("both spans", () -> come.get().size() == 2);
@@ -160,6 +159,27 @@ class RepeatedBatchTest {
     ExecutionException e =
         assertThrows(ExecutionException.class, () -> answer.get(30, TimeUnit.SECONDS));
     assertEquals(Status.Code.UNAVAILABLE, Status.fromThrowable(e).getCode());
+  }
+
+  @Test
+  void aRequestThatIsGivenUpIsNoErrorInItsTrace() {
+    Future<ForwardResponse> answer = forward();
+    SilentExperts asked = holder();
+    answer.cancel(true);
+    Await.until(
+        "the request's span", () -> spans("guildhall.v1.MoeLayerService/Forward").size() == 1);
+    Await.until(
+        "the replica is told",
+        () -> asked.received().stream().anyMatch(ExchangeRequest::getCancel));
+    for (TraceCollector.Received span : collector.spans()) {
+      assertFalse(span.failed(), span::toString);
+    }
+    TraceCollector.Received request = spans("guildhall.v1.MoeLayerService/Forward").getFirst();
+    assertEquals("true", request.tags().get("guildhall.given_up"));
+  }
+
+  private List<TraceCollector.Received> spans(String name) {
+    return collector.spans().stream().filter(span -> span.name().equals(name)).toList();
   }
 
   private Future<ForwardResponse> forward() {

@@ -41,6 +41,10 @@ class TracedProcessesTest {
   /** Of the caller, which has traced and sampled its own call. */
   private static final String PARENT = "00f067aa0ba902b7";
 
+  private static final String STATE = "vendor=1";
+
+  private static final String INFER = "POST /v2/models/{model}/infer";
+
   private static final int TOKENS = 32;
 
   @TempDir private static Path folder;
@@ -116,6 +120,7 @@ class TracedProcessesTest {
   private static Metadata header(String traceparent) {
     Metadata headers = new Metadata();
     headers.put(Metadata.Key.of("traceparent", Metadata.ASCII_STRING_MARSHALLER), traceparent);
+    headers.put(Metadata.Key.of("tracestate", Metadata.ASCII_STRING_MARSHALLER), STATE);
     return headers;
   }
 
@@ -142,7 +147,8 @@ class TracedProcessesTest {
     requests.onNext(request(2).setId(1).build());
     answer.get(30, TimeUnit.SECONDS);
     assertOneTrace(2, "guildhall.v1.MoeLayerService/ForwardStream");
-    requests.onNext(request(3).setId(2).setTraceparent(traceparent(3)).build());
+    requests.onNext(
+        request(3).setId(2).setTraceparent(traceparent(3)).setTracestate(STATE).build());
     assertOneTrace(3, "guildhall.v1.MoeLayerService/ForwardStream");
     requests.onCompleted();
   }
@@ -167,28 +173,45 @@ class TracedProcessesTest {
   @Test
   void aRestRequestIsOneTrace() throws Exception {
     String values = String.join(",", Collections.nCopies(TOKENS * Digits.HIDDEN_SIZE, "0.5"));
+    assertEquals(200, infer(4, TOKENS, Digits.HIDDEN_SIZE, values));
+    // Tokens that are all alike go to the same experts.
+    Await.until(
+        "the whole trace",
+        () -> names(4).containsAll(List.of("combine", "compute", "batch", INFER)));
+    Received request = named(collector.trace(traceId(4)), INFER).getFirst();
+    assertEquals(PARENT, request.parent());
+    assertEquals(STATE, request.state());
+    // Known once the answer is written.
+    assertEquals("200", request.tags().get("http.response.status_code"));
+  }
+
+  @Test
+  void aRestRequestThatIsRefusedIsAFailedSpan() throws Exception {
+    assertEquals(400, infer(10, 1, 1, "0.5"));
+    Await.until("the span", () -> !collector.trace(traceId(10)).isEmpty());
+    Received span = collector.trace(traceId(10)).getFirst();
+    assertTrue(span.failed());
+    assertEquals("INVALID_ARGUMENT", span.tags().get("error.type"));
+    assertEquals("400", span.tags().get("http.response.status_code"));
+  }
+
+  /** The status of a REST request. */
+  private static int infer(int number, int tokens, int width, String values) throws Exception {
     String body =
         """
         {"id": "mine", "inputs": [{"name": "hidden_states", "shape": [%d, %d],
          "datatype": "FP32", "data": [%s]}]}\
         """
-            .formatted(TOKENS, Digits.HIDDEN_SIZE, values);
+            .formatted(tokens, width, values);
     try (HttpClient http = HttpClient.newHttpClient()) {
       Rest rest = new Rest(http, "http://localhost:" + router.port("http"));
       HttpRequest.Builder post =
           rest.request("/v2/models/digits/infer")
-              .header("traceparent", traceparent(4))
+              .header("traceparent", traceparent(number))
+              .header("tracestate", STATE)
               .POST(BodyPublishers.ofString(body));
-      assertEquals(200, rest.send(post).statusCode());
+      return rest.send(post).statusCode();
     }
-    // Tokens that are all alike go to the same experts.
-    Await.until("the combine", () -> names(4).contains("combine") && names(4).contains("compute"));
-    assertEquals(
-        Set.of("POST /v2/models/{model}/infer"),
-        collector.trace(traceId(4)).stream()
-            .filter(span -> span.parent().equals(PARENT))
-            .map(Received::name)
-            .collect(Collectors.toSet()));
   }
 
   private static Set<String> names(int number) {
@@ -235,6 +258,7 @@ class TracedProcessesTest {
           named(trace, part).stream().map(Received::parent).collect(Collectors.toSet()));
     }
     assertTrue(trace.stream().noneMatch(Received::failed), trace::toString);
+    assertTrue(trace.stream().allMatch(span -> span.state().equals(STATE)), trace::toString);
     return trace;
   }
 
@@ -305,7 +329,8 @@ class TracedProcessesTest {
         });
     JsonObject line = slowRequests().getLast();
     String message = line.get("formattedMessage").getAsString();
-    for (String part : List.of("router queue ", "gate ", "exchange ", "its queue ", "combine ")) {
+    for (String part :
+        List.of("router queue ", "gate ", "exchange ", "its queue ", "its experts ", "combine ")) {
       assertTrue(message.contains(part), message);
     }
     assertEquals("WARN", line.get("level").getAsString());

@@ -15,6 +15,19 @@ public record RequestTrace(String requestId, TraceSpan span) {
   private static final String REQUEST_ID = "request_id";
   private static final String TRACE_ID = "trace_id";
 
+  /**
+   * Ends the span of a request that has failed.
+   *
+   * @param telling the caller; what that logs has the request's ids
+   */
+  public void fail(Throwable failure, Runnable telling) {
+    try {
+      logging(telling);
+    } finally {
+      span.fail(failure);
+    }
+  }
+
   /** Runs what may log: its lines have the request's ids. To be used where a line is likely. */
   public void logging(Runnable action) {
     put(REQUEST_ID, requestId);

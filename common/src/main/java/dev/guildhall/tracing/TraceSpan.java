@@ -1,5 +1,7 @@
 package dev.guildhall.tracing;
 
+import static java.util.Objects.requireNonNull;
+
 import dev.guildhall.error.ErrorCode;
 import io.opentelemetry.api.trace.Span;
 import io.opentelemetry.api.trace.SpanBuilder;
@@ -8,7 +10,11 @@ import io.opentelemetry.api.trace.SpanKind;
 import io.opentelemetry.api.trace.StatusCode;
 import io.opentelemetry.api.trace.Tracer;
 import io.opentelemetry.api.trace.TracerProvider;
+import io.opentelemetry.api.trace.propagation.W3CTraceContextPropagator;
 import io.opentelemetry.context.Context;
+import io.opentelemetry.context.propagation.TextMapSetter;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -22,6 +28,9 @@ public final class TraceSpan {
       new TraceSpan(TracerProvider.noop().get(""), Span.getInvalid(), 0);
 
   private static final String SYSTEM = "rpc.system.name";
+
+  private static final TextMapSetter<Map<String, String>> FIELDS =
+      (fields, name, value) -> requireNonNull(fields).put(name, value);
 
   private final Tracer tracer;
   private final Span span;
@@ -127,10 +136,15 @@ public final class TraceSpan {
     }
   }
 
-  /** Ends it with what went wrong. */
+  /** Ends it with what went wrong. That nobody wants the answer any more is no error. */
   public void fail(Throwable failure) {
-    if (recording) {
-      ErrorCode code = ErrorCode.of(failure);
+    if (!recording) {
+      return;
+    }
+    ErrorCode code = ErrorCode.of(failure);
+    if (code == ErrorCode.CANCELLED) {
+      giveUp();
+    } else {
       span.setAttribute("error.type", code.name());
       span.setAttribute("rpc.response.status_code", code.name());
       span.setStatus(StatusCode.ERROR, String.valueOf(failure.getMessage()));
@@ -138,14 +152,21 @@ public final class TraceSpan {
     }
   }
 
-  /** Ends it: nobody wants the answer any more. That is no error of its own. */
+  /** Ends it: nobody wants the answer any more. */
   public void giveUp() {
     tag("guildhall.given_up", true).end();
   }
 
-  /** What tells another process of it; empty if it is not recorded. */
-  public byte[] propagated() {
-    return recording ? WireSpan.write(span.getSpanContext()) : new byte[0];
+  /** What tells another process of it; {@link TraceContext#NONE} if it is not recorded. */
+  public TraceContext context() {
+    if (!recording) {
+      return TraceContext.NONE;
+    }
+    Map<String, String> fields = new HashMap<>();
+    W3CTraceContextPropagator.getInstance().inject(Context.root().with(span), fields, FIELDS);
+    return new TraceContext(
+        fields.getOrDefault(TraceContext.TRACEPARENT, ""),
+        fields.getOrDefault(TraceContext.TRACESTATE, ""));
   }
 
   /** 32 hexadecimal digits, whether it is sampled or not; empty without tracing. */

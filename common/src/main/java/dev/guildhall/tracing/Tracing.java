@@ -1,8 +1,9 @@
 package dev.guildhall.tracing;
 
+import static java.util.Objects.requireNonNull;
+
 import io.opentelemetry.api.common.Attributes;
 import io.opentelemetry.api.trace.Span;
-import io.opentelemetry.api.trace.SpanContext;
 import io.opentelemetry.api.trace.SpanKind;
 import io.opentelemetry.api.trace.Tracer;
 import io.opentelemetry.api.trace.propagation.W3CTraceContextPropagator;
@@ -36,9 +37,13 @@ public final class Tracing implements AutoCloseable {
   /** For what is queued when the process ends. */
   private static final Duration FLUSH_TIMEOUT = Duration.ofSeconds(3);
 
-  /** Reads a request's one header as if it were the map of all of them. */
-  private static final TextMapGetter<String> HEADER =
-      (traceparent, key) -> key.equals("traceparent") ? traceparent : null;
+  private static final TextMapGetter<TraceContext> FIELDS =
+      (caller, field) ->
+          switch (field) {
+            case TraceContext.TRACEPARENT -> requireNonNull(caller).traceparent();
+            case TraceContext.TRACESTATE -> requireNonNull(caller).tracestate();
+            default -> null;
+          };
 
   private record Running(SdkTracerProvider provider, Tracer tracer) {}
 
@@ -92,33 +97,31 @@ public final class Tracing implements AutoCloseable {
    * Begins the span of a request that comes from outside.
    *
    * @param name of its method
-   * @param traceparent of the caller as W3C has it; empty or wrong: there is none
+   * @param caller whose decision to sample counts, if it has made one
    */
-  public TraceSpan request(String name, String traceparent) {
-    if (running.isEmpty()) {
-      return TraceSpan.NONE;
-    }
-    Context parent =
-        traceparent.isEmpty()
-            ? Context.root()
-            : W3CTraceContextPropagator.getInstance().extract(Context.root(), traceparent, HEADER);
-    return begin(running.get(), name, parent);
+  public TraceSpan request(String name, TraceContext caller) {
+    return running.isEmpty() ? TraceSpan.NONE : begin(running.get(), name, parent(caller));
   }
 
   /**
    * Begins the span of work for a span of another process.
    *
-   * @param parent what {@link TraceSpan#propagated} gave there; empty: there is none, and nothing
-   *     is begun
+   * @param caller as {@link TraceSpan#context} said there; nothing is begun unless it is sampled
    */
-  public TraceSpan remote(String name, byte[] parent) {
-    if (running.isEmpty() || parent.length == 0) {
+  public TraceSpan remote(String name, TraceContext caller) {
+    if (running.isEmpty()) {
       return TraceSpan.NONE;
     }
-    SpanContext caller = WireSpan.read(parent);
-    return caller.isSampled()
-        ? begin(running.get(), name, Context.root().with(Span.wrap(caller)))
+    Context parent = parent(caller);
+    return Span.fromContext(parent).getSpanContext().isSampled()
+        ? begin(running.get(), name, parent)
         : TraceSpan.NONE;
+  }
+
+  private static Context parent(TraceContext caller) {
+    return caller.isEmpty()
+        ? Context.root()
+        : W3CTraceContextPropagator.getInstance().extract(Context.root(), caller, FIELDS);
   }
 
   private static TraceSpan begin(Running running, String name, Context parent) {

@@ -38,7 +38,8 @@ class TensorMarshallerTest {
           .setTimeoutUs(12_345)
           .addAllExperts(IntStream.range(0, 300).boxed().toList())
           .addAllRowCounts(IntStream.range(0, 300).boxed().toList())
-          .setTraceparent(ByteString.copyFrom(new byte[25]))
+          .setTraceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+          .setTracestate("vendor=1")
           .build();
 
   @ParameterizedTest

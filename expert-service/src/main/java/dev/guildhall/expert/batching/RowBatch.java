@@ -146,6 +146,11 @@ public final class RowBatch {
     return submitted ? Math.max(0, workedNanos - submittedNanos - workNanos.get()) : 0;
   }
 
+  /** What its own rows have taken so far, on all workers together. */
+  public long workNanos() {
+    return workNanos.get();
+  }
+
   /** A worker takes some of its rows. */
   void taken(long nowNanos) {
     if (!begun) {
@@ -154,9 +159,14 @@ public final class RowBatch {
     }
   }
 
-  /** When it was worked on, once it has succeeded. */
-  public BatchTimes times() {
-    return new BatchTimes(begunNanos, workedNanos, workNanos.get());
+  /** When its first rows were taken, once it has succeeded; on the pool's clock. */
+  public long begunNanos() {
+    return begunNanos;
+  }
+
+  /** When its last rows were done, once it has succeeded; on the pool's clock. */
+  public long workedNanos() {
+    return workedNanos;
   }
 
   /**

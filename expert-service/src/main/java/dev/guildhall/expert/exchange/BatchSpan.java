@@ -1,9 +1,9 @@
 package dev.guildhall.expert.exchange;
 
-import dev.guildhall.expert.batching.BatchTimes;
 import dev.guildhall.expert.batching.RowBatch;
 import dev.guildhall.proto.ExchangeRequest;
 import dev.guildhall.rpc.TensorMethods;
+import dev.guildhall.tracing.TraceContext;
 import dev.guildhall.tracing.TraceSpan;
 import dev.guildhall.tracing.Tracing;
 import java.util.concurrent.TimeUnit;
@@ -19,7 +19,8 @@ record BatchSpan(TraceSpan span, long arrivedNanos) {
     if (batch.getTraceparent().isEmpty()) {
       return NONE;
     }
-    TraceSpan span = tracing.remote("batch", batch.getTraceparent().toByteArray());
+    TraceSpan span =
+        tracing.remote("batch", new TraceContext(batch.getTraceparent(), batch.getTracestate()));
     if (!span.isRecording()) {
       return NONE;
     }
@@ -37,12 +38,11 @@ record BatchSpan(TraceSpan span, long arrivedNanos) {
     if (!span.isRecording()) {
       return;
     }
-    BatchTimes times = batch.times();
-    span.childFrom("queue", arrivedNanos).endAt(Math.max(arrivedNanos, times.begunNanos()));
+    span.childFrom("queue", arrivedNanos).endAt(Math.max(arrivedNanos, batch.begunNanos()));
     // Rows of one expert may be done while those of another wait: what it worked may be less.
-    span.childFrom("compute", times.begunNanos())
-        .tag("guildhall.work_us", TimeUnit.NANOSECONDS.toMicros(times.workNanos()))
-        .endAt(times.workedNanos());
+    span.childFrom("compute", batch.begunNanos())
+        .tag("guildhall.work_us", TimeUnit.NANOSECONDS.toMicros(batch.workNanos()))
+        .endAt(batch.workedNanos());
   }
 
   void end() {

@@ -202,13 +202,15 @@ final class ExchangeSession implements StreamObserver<TensorMessage<ExchangeRequ
     @Override
     public void succeeded() {
       inFlight.remove(header.getBatchId());
-      span.computed(requireNonNull(batch));
+      RowBatch done = requireNonNull(batch);
+      span.computed(done);
       in.release();
       ExchangeResponse response =
           ExchangeResponse.newBuilder()
               .setBatchId(header.getBatchId())
               .setDtype(header.getDtype())
-              .setQueueUs(TimeUnit.NANOSECONDS.toMicros(requireNonNull(batch).queueNanos()))
+              .setQueueUs(TimeUnit.NANOSECONDS.toMicros(done.queueNanos()))
+              .setWorkUs(TimeUnit.NANOSECONDS.toMicros(done.workNanos()))
               .build();
       ByteBuf rows;
       try {

@@ -15,6 +15,7 @@ import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorMethods;
 import dev.guildhall.rpc.TensorWriter;
 import dev.guildhall.tracing.RequestTrace;
+import dev.guildhall.tracing.TraceContext;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
 import io.netty.buffer.Unpooled;
@@ -46,7 +47,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   private final LayerForward forward;
   private final Caller caller;
   private final Duration defaultTimeout;
-  private final String traceparent = TraceHeader.current();
+  private final TraceContext callSpan = TraceHeader.current();
   private final Future<?> ageLimit;
   private final InboundWindow window;
   private final TensorWriter<ForwardResponse> writer;
@@ -96,7 +97,8 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
         header.getTimeoutMs() == 0
             ? defaultTimeout.toNanos()
             : Duration.ofMillis(Integer.toUnsignedLong(header.getTimeoutMs())).toNanos();
-    Answer answer = new Answer(header, bytes);
+    RequestTrace trace = trace(header);
+    Answer answer = new Answer(header, bytes, trace);
     if (lastTaken.get()) {
       request.close();
       answer.failed(
@@ -104,12 +106,10 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
               ErrorCode.UNAVAILABLE, "this stream takes no more requests; open another one"));
       return;
     }
-    RequestTrace trace = trace(header);
     ForwardJob job;
     try {
       job = translator.toJob(request, caller, System.nanoTime() + timeoutNanos, trace);
     } catch (RuntimeException | OutOfMemoryError e) {
-      trace.span().fail(e);
       answer.failed(e);
       return;
     }
@@ -119,8 +119,11 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   }
 
   private RequestTrace trace(ForwardRequest request) {
-    String parent = request.getTraceparent().isEmpty() ? traceparent : request.getTraceparent();
-    RequestTrace trace = forward.trace(NAME, parent, ForwardTranslator.id(request));
+    TraceContext span =
+        request.getTraceparent().isEmpty()
+            ? callSpan
+            : new TraceContext(request.getTraceparent(), request.getTracestate());
+    RequestTrace trace = forward.trace(NAME, span, ForwardTranslator.id(request));
     trace.span().grpc(NAME);
     return trace;
   }
@@ -156,10 +159,12 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
   private final class Answer implements ForwardListener {
     private final ForwardRequest request;
     private final int requestBytes;
+    private final RequestTrace trace;
 
-    Answer(ForwardRequest request, int requestBytes) {
+    Answer(ForwardRequest request, int requestBytes, RequestTrace trace) {
       this.request = request;
       this.requestBytes = requestBytes;
+      this.trace = trace;
     }
 
     @Override
@@ -171,11 +176,16 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
         failed(e);
         return;
       }
+      trace.span().end();
       answered(response);
     }
 
     @Override
     public void failed(Throwable failure) {
+      trace.fail(failure, () -> refused(failure));
+    }
+
+    private void refused(Throwable failure) {
       ForwardResponse response =
           ForwardResponse.newBuilder()
               .setId(request.getId())

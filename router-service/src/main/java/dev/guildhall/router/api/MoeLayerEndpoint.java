@@ -95,20 +95,20 @@ public final class MoeLayerEndpoint implements BindableService {
     RequestTrace trace =
         forward.trace(FORWARD_NAME, TraceHeader.current(), ForwardTranslator.id(request.header()));
     trace.span().grpc(FORWARD_NAME);
+    UnaryAnswer answer = new UnaryAnswer(request.header(), trace, responses);
     ForwardJob job;
     try {
       job =
           translator.toJob(
               request, TokenCheck.CALLER.get(), System.nanoTime() + limits.timeoutNanos(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
-      trace.span().fail(e);
-      responses.onError(Statuses.toCallFailure(e));
+      answer.failed(e);
       return;
     }
     // Set before the start: an answer may come at once, and its stream must know who is gone.
     CancelSwitch cancel = new CancelSwitch();
     responses.setOnCancelHandler(cancel);
-    cancel.set(forward.start(job, new UnaryAnswer(request.header(), responses)));
+    cancel.set(forward.start(job, answer));
   }
 
   private StreamObserver<TensorMessage<ForwardRequest>> forwardStream(
@@ -190,7 +190,9 @@ public final class MoeLayerEndpoint implements BindableService {
   }
 
   private record UnaryAnswer(
-      ForwardRequest request, StreamObserver<TensorMessage<ForwardResponse>> responses)
+      ForwardRequest request,
+      RequestTrace trace,
+      StreamObserver<TensorMessage<ForwardResponse>> responses)
       implements ForwardListener {
     @Override
     public void succeeded(ForwardResult result) {
@@ -201,6 +203,7 @@ public final class MoeLayerEndpoint implements BindableService {
         failed(e);
         return;
       }
+      trace.span().end();
       try (response) {
         responses.onNext(response);
       }
@@ -209,7 +212,7 @@ public final class MoeLayerEndpoint implements BindableService {
 
     @Override
     public void failed(Throwable failure) {
-      responses.onError(Statuses.toCallFailure(failure));
+      trace.fail(failure, () -> responses.onError(Statuses.toCallFailure(failure)));
     }
   }
 }

@@ -12,9 +12,9 @@ public interface BatchReply {
    * The batch is done.
    *
    * @param rows [rows, H] in the batch's order; ownership is transferred
-   * @param queueNanos how long it waited at the replica for others
+   * @param times at the replica
    */
-  void succeeded(ByteBuf rows, long queueNanos);
+  void succeeded(ByteBuf rows, ReplicaTimes times);
 
   /** The batch has no answer. */
   void failed(GuildhallException failure);

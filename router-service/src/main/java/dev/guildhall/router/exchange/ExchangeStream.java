@@ -184,10 +184,15 @@ public final class ExchangeStream {
       response.close();
       batch.reply.failed(wrongSize(response.payload().readableBytes(), batch.expectedBytes));
     } else {
-      batch.reply.succeeded(
-          response.takePayload(), TimeUnit.MICROSECONDS.toNanos(response.header().getQueueUs()));
+      batch.reply.succeeded(response.takePayload(), times(response.header()));
     }
     completeIfIdle();
+  }
+
+  private static ReplicaTimes times(ExchangeResponse response) {
+    return new ReplicaTimes(
+        TimeUnit.MICROSECONDS.toNanos(response.getQueueUs()),
+        TimeUnit.MICROSECONDS.toNanos(response.getWorkUs()));
   }
 
   private void finished(Status status) {

@@ -1,6 +1,5 @@
 package dev.guildhall.router.forward;
 
-import com.google.protobuf.UnsafeByteOperations;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.proto.ExchangeRequest;
@@ -9,12 +8,14 @@ import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.DispatchPlan;
 import dev.guildhall.router.dispatch.RowGather;
 import dev.guildhall.router.exchange.BatchReply;
+import dev.guildhall.router.exchange.ReplicaTimes;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.Replica;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.TensorMethods;
 import dev.guildhall.rpc.WireFloats;
 import dev.guildhall.tensor.Floats;
+import dev.guildhall.tracing.TraceContext;
 import dev.guildhall.tracing.TraceSpan;
 import io.netty.buffer.ByteBuf;
 import java.lang.foreign.MemorySegment;
@@ -43,10 +44,10 @@ final class BatchCall {
      * The batch is done.
      *
      * @param rows [batch.rows, H] fp32; ownership is transferred
-     * @param queueNanos how long it waited at its replica for others
      * @param replica that did it
+     * @param times there
      */
-    void answered(int batchIndex, ByteBuf rows, long queueNanos, Replica replica);
+    void answered(int batchIndex, ByteBuf rows, Replica replica, ReplicaTimes times);
 
     /** Asks for {@link #send} to be called again, where the hidden states may be read. */
     void repeat(BatchCall call, Replica replica);
@@ -136,7 +137,8 @@ final class BatchCall {
     try {
       ExchangeRequest.Builder header = header();
       if (span.isRecording()) {
-        header.setTraceparent(UnsafeByteOperations.unsafeWrap(span.propagated()));
+        TraceContext context = span.context();
+        header.setTraceparent(context.traceparent()).setTracestate(context.tracestate());
       }
       long rowBytes = (long) job.layer().config().hiddenSize() * Float.BYTES;
       ByteBuf rows = Buffers.allocate(Math.toIntExact(batch.rows() * rowBytes));
@@ -350,7 +352,7 @@ final class BatchCall {
     }
 
     @Override
-    public void succeeded(ByteBuf rows, long queueNanos) {
+    public void succeeded(ByteBuf rows, ReplicaTimes times) {
       ByteBuf fp32;
       try {
         fp32 = WireFloats.toFp32(rows, settings.wireDtype());
@@ -376,7 +378,7 @@ final class BatchCall {
         return;
       }
       tellTimes(underWay.get());
-      owner.answered(index, fp32, queueNanos, replica);
+      owner.answered(index, fp32, replica, times);
     }
 
     private void tellTimes(List<Sent> underWay) {

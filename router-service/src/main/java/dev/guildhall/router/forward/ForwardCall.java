@@ -11,6 +11,7 @@ import dev.guildhall.router.combine.DenseMix;
 import dev.guildhall.router.dispatch.Batch;
 import dev.guildhall.router.dispatch.Dispatch;
 import dev.guildhall.router.dispatch.DispatchPlan;
+import dev.guildhall.router.exchange.ReplicaTimes;
 import dev.guildhall.router.gate.Jitter;
 import dev.guildhall.router.gate.Routing;
 import dev.guildhall.router.projection.Logits;
@@ -40,6 +41,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class ForwardCall implements BatchCall.Owner {
   private static final int FLOAT_BYTES = Float.BYTES;
+  private static final ReplicaTimes NO_TIMES = new ReplicaTimes(0, 0);
 
   /**
    * What the gate decided and dispatch made of it.
@@ -68,8 +70,8 @@ final class ForwardCall implements BatchCall.Owner {
   private long longestQueueNanos;
   private long begunNanos;
   private long lastAnswerNanos;
-  private long lastQueueNanos;
   private @Nullable Replica lastReplica;
+  private ReplicaTimes lastTimes = NO_TIMES;
   private boolean ended;
 
   /**
@@ -213,17 +215,17 @@ final class ForwardCall implements BatchCall.Owner {
   }
 
   @Override
-  public void answered(int batchIndex, ByteBuf rows, long queueNanos, Replica replica) {
+  public void answered(int batchIndex, ByteBuf rows, Replica replica, ReplicaTimes times) {
     synchronized (lock) {
       if (ended) {
         rows.release();
         return;
       }
       blocks[batchIndex] = rows;
-      longestQueueNanos = Math.max(longestQueueNanos, queueNanos);
+      longestQueueNanos = Math.max(longestQueueNanos, times.queueNanos());
       lastAnswerNanos = System.nanoTime();
-      lastQueueNanos = queueNanos;
       lastReplica = replica;
+      lastTimes = times;
     }
     batchDone();
   }
@@ -366,33 +368,17 @@ final class ForwardCall implements BatchCall.Owner {
   TimeSplit timeSplit() {
     long now = System.nanoTime();
     synchronized (lock) {
-      if (begunNanos == 0) {
-        return new TimeSplit(
-            now - createdNanos,
-            TimeSplit.UNKNOWN,
-            TimeSplit.UNKNOWN,
-            "",
-            TimeSplit.UNKNOWN,
-            TimeSplit.UNKNOWN);
-      }
-      long queueNanos = begunNanos - createdNanos;
-      if (routed == null) {
-        return new TimeSplit(
-            queueNanos,
-            now - begunNanos,
-            TimeSplit.UNKNOWN,
-            "",
-            TimeSplit.UNKNOWN,
-            TimeSplit.UNKNOWN);
-      }
-      boolean allBack = blocksMissing == 0;
-      long backNanos = lastReplica == null ? routed.atNanos() : lastAnswerNanos;
+      boolean begun = begunNanos != 0;
+      boolean sent = routed != null;
+      boolean allBack = sent && blocksMissing == 0;
+      long sentNanos = routed == null ? now : routed.atNanos();
+      long backNanos = lastReplica == null ? sentNanos : lastAnswerNanos;
       return new TimeSplit(
-          queueNanos,
-          routed.atNanos() - begunNanos,
-          (allBack ? backNanos : now) - routed.atNanos(),
+          (begun ? begunNanos : now) - createdNanos,
+          begun ? sentNanos - begunNanos : TimeSplit.UNKNOWN,
+          sent ? (allBack ? backNanos : now) - sentNanos : TimeSplit.UNKNOWN,
           lastReplica == null ? "" : lastReplica.target(),
-          lastQueueNanos,
+          lastTimes,
           allBack ? now - backNanos : TimeSplit.UNKNOWN);
     }
   }

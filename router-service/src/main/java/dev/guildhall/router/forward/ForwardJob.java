@@ -16,7 +16,7 @@ import io.netty.buffer.ByteBuf;
  * @param training training mode: its capacity factor, and the gate's noise
  * @param missingExperts what to do when nobody hosts an expert that is needed
  * @param deadlineNanos on the clock of {@link System#nanoTime}
- * @param trace its span is ended when the listener has been told
+ * @param trace its span is ended by whoever tells the caller
  */
 public record ForwardJob(
     Caller caller,

@@ -7,7 +7,7 @@ import dev.guildhall.router.admission.TokenBudget;
 import dev.guildhall.router.replicas.Failover;
 import dev.guildhall.router.replicas.RoutingTable;
 import dev.guildhall.tracing.RequestTrace;
-import dev.guildhall.tracing.TraceSpan;
+import dev.guildhall.tracing.TraceContext;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
@@ -57,15 +57,14 @@ public final class LayerForward {
   }
 
   /**
-   * Begins the trace of a request, to be started or failed.
+   * Begins the trace of a request; to be ended by whoever tells the caller how the request ended.
    *
    * @param name of the method that was called
-   * @param traceparent of the caller, as W3C has it; empty: it sent none
+   * @param caller its span
    * @param requestId as the caller chose it; empty: it did not
    */
-  public RequestTrace trace(String name, String traceparent, String requestId) {
-    TraceSpan span = watch.tracing().request(name, traceparent);
-    return new RequestTrace(requestId, span);
+  public RequestTrace trace(String name, TraceContext caller, String requestId) {
+    return new RequestTrace(requestId, watch.tracing().request(name, caller));
   }
 
   /**
@@ -78,8 +77,7 @@ public final class LayerForward {
   public Runnable start(ForwardJob job, ForwardListener listener) {
     String layer = job.layer().name();
     job.trace().span().tag("guildhall.layer", layer).tag("guildhall.tokens", job.tokens());
-    ForwardListener observed =
-        watch.metrics().observe(job, TracedListener.of(job.trace().span(), listener));
+    ForwardListener observed = watch.metrics().observe(job, listener);
     try {
       admit(job);
     } catch (GuildhallException e) {

@@ -1,5 +1,7 @@
 package dev.guildhall.router.forward;
 
+import dev.guildhall.router.exchange.ReplicaTimes;
+import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -8,16 +10,16 @@ import java.util.concurrent.TimeUnit;
  * @param queueNanos it waited for a thread of the router
  * @param gateNanos projection, gate and dispatch
  * @param exchangeNanos from the first batch sent to the last one back
- * @param slowestReplica the one that was last to answer; empty: none did
- * @param slowestQueueNanos of the exchange, waiting for others at that replica
+ * @param lastReplica to answer; empty: none did
+ * @param lastTimes at that replica
  * @param combineNanos after the last batch was back
  */
 record TimeSplit(
     long queueNanos,
     long gateNanos,
     long exchangeNanos,
-    String slowestReplica,
-    long slowestQueueNanos,
+    String lastReplica,
+    ReplicaTimes lastTimes,
     long combineNanos) {
   static final long UNKNOWN = -1;
 
@@ -28,9 +30,10 @@ record TimeSplit(
     add(text, "router queue", queueNanos);
     add(text, "gate", gateNanos);
     add(text, "exchange", exchangeNanos);
-    if (!slowestReplica.isEmpty()) {
-      text.append(" (last ").append(slowestReplica).append(", of it ");
-      add(text, "its queue", slowestQueueNanos);
+    if (!lastReplica.isEmpty()) {
+      text.append(" (last ").append(lastReplica);
+      add(text, "its queue", lastTimes.queueNanos());
+      add(text, "its experts", lastTimes.workNanos());
       text.append(')');
     }
     add(text, "combine", combineNanos);
@@ -41,7 +44,7 @@ record TimeSplit(
     if (nanos == UNKNOWN) {
       return;
     }
-    if (!text.isEmpty() && text.charAt(text.length() - 1) != ' ') {
+    if (!text.isEmpty()) {
       text.append(", ");
     }
     text.append(name).append(' ').append(millis(nanos)).append(" ms");
@@ -49,6 +52,6 @@ record TimeSplit(
 
   /** With as many digits as tell something. */
   static String millis(long nanos) {
-    return "%.1f".formatted((double) nanos / TimeUnit.MILLISECONDS.toNanos(1));
+    return String.format(Locale.ROOT, "%.1f", (double) nanos / TimeUnit.MILLISECONDS.toNanos(1));
   }
 }

@@ -65,7 +65,7 @@ class ExchangeStreamTest {
   /** A batch's end: its rows as bytes, or its failure. */
   private static final class Reply extends CompletableFuture<ByteString> implements BatchReply {
     @Override
-    public void succeeded(ByteBuf rows, long queueNanos) {
+    public void succeeded(ByteBuf rows, ReplicaTimes times) {
       byte[] bytes = new byte[rows.readableBytes()];
       rows.readBytes(bytes);
       rows.release();

@@ -16,6 +16,7 @@ import dev.guildhall.proto.MoeLayerConfig;
 import dev.guildhall.repository.LayerConfig;
 import dev.guildhall.repository.LayerVersion;
 import dev.guildhall.router.exchange.BatchReply;
+import dev.guildhall.router.exchange.ReplicaTimes;
 import dev.guildhall.rpc.Transport;
 import io.grpc.Server;
 import io.grpc.health.v1.HealthCheckResponse.ServingStatus;
@@ -126,7 +127,7 @@ class ReplicaDrainTest {
     private final CompletableFuture<GuildhallException> failure = new CompletableFuture<>();
 
     @Override
-    public void succeeded(ByteBuf rows, long queueNanos) {
+    public void succeeded(ByteBuf rows, ReplicaTimes times) {
       bytes.complete(rows.readableBytes());
       rows.release();
     }

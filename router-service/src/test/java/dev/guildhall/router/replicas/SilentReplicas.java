@@ -10,6 +10,7 @@ import dev.guildhall.proto.ExchangeResponse;
 import dev.guildhall.proto.ExpertServiceGrpc;
 import dev.guildhall.router.exchange.BatchReply;
 import dev.guildhall.router.exchange.ExchangeStream;
+import dev.guildhall.router.exchange.ReplicaTimes;
 import dev.guildhall.rpc.Transport;
 import io.grpc.ManagedChannel;
 import io.grpc.Server;
@@ -93,7 +94,7 @@ final class SilentReplicas implements AutoCloseable {
 
   private static final class Unanswered implements BatchReply {
     @Override
-    public void succeeded(ByteBuf rows, long queueNanos) {
+    public void succeeded(ByteBuf rows, ReplicaTimes times) {
       rows.release();
     }
 

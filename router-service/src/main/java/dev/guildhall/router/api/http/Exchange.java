@@ -72,14 +72,27 @@ final class Exchange {
   void attempt(Action action) {
     try {
       action.run();
-    } catch (HttpException.RuntimeException e) {
-      error(e.getCode(), String.valueOf(e.getReason()));
     } catch (IOException e) {
       fail(e);
     } catch (RuntimeException | OutOfMemoryError e) {
-      Status status = HttpErrors.status(e);
-      error(HttpErrors.code(status), String.valueOf(status.getDescription()));
+      error(e);
     }
+  }
+
+  /**
+   * Answers with a failure.
+   *
+   * @return the status
+   */
+  int error(Throwable failure) {
+    if (failure instanceof HttpException.RuntimeException known) {
+      error(known.getCode(), String.valueOf(known.getReason()));
+      return known.getCode();
+    }
+    Status status = HttpErrors.status(failure);
+    int code = HttpErrors.code(status);
+    error(code, String.valueOf(status.getDescription()));
+    return code;
   }
 
   Optional<String> header(String name) {

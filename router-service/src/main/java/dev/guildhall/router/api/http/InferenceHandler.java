@@ -9,12 +9,13 @@ import dev.guildhall.admin.LayerChanges;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import dev.guildhall.router.admission.Caller;
-import dev.guildhall.router.api.TraceHeader;
 import dev.guildhall.router.api.oip.InferParameters;
 import dev.guildhall.router.api.oip.InferTranslator;
 import dev.guildhall.router.api.oip.Models;
 import dev.guildhall.router.forward.LayerForward;
 import dev.guildhall.tracing.RequestTrace;
+import dev.guildhall.tracing.TraceContext;
+import dev.guildhall.tracing.TraceSpan;
 import java.io.IOException;
 import java.net.SocketAddress;
 import java.nio.charset.StandardCharsets;
@@ -41,6 +42,10 @@ public final class InferenceHandler extends Handler.Abstract {
   private static final int MAX_OBJECT_BYTES = 64 << 10;
 
   private static final String INFER_ROUTE = "/v2/models/{model}/infer";
+  private static final String INFER_NAME = "POST " + INFER_ROUTE;
+
+  /** Of an answer, in its span. */
+  private static final String STATUS = "http.response.status_code";
 
   private final Models models;
   private final InferTranslator translator;
@@ -123,17 +128,30 @@ public final class InferenceHandler extends Handler.Abstract {
     try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
       call = new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
     }
-    RequestTrace trace =
-        forward.trace(
-            "POST " + INFER_ROUTE, exchange.header(TraceHeader.NAME).orElse(""), call.call().id());
-    trace.span().tag("http.request.method", "POST").tag("http.route", INFER_ROUTE);
-    InferTranslator.Ready ready;
+    RequestTrace trace = forward.trace(INFER_NAME, callerSpan(exchange), call.call().id());
+    TraceSpan span = trace.span();
+    span.tag("http.request.method", "POST").tag("http.route", INFER_ROUTE);
     try {
-      ready = translator.ready(call.call(), caller, OptionalLong.empty(), trace);
-    } catch (RuntimeException | OutOfMemoryError e) {
-      trace.span().fail(e);
+      infer(call, caller, exchange, trace);
+      span.tag(STATUS, HttpStatus.OK_200).end();
+    } catch (IOException e) {
+      span.giveUp(); // The client has gone, or does not take its answer.
       throw e;
+    } catch (RuntimeException | OutOfMemoryError e) {
+      trace.fail(e, () -> span.tag(STATUS, exchange.error(e)));
     }
+  }
+
+  private static TraceContext callerSpan(Exchange exchange) {
+    return new TraceContext(
+        exchange.header(TraceContext.TRACEPARENT).orElse(""),
+        exchange.header(TraceContext.TRACESTATE).orElse(""));
+  }
+
+  private void infer(RestCall call, Caller caller, Exchange exchange, RequestTrace trace)
+      throws IOException {
+    InferTranslator.Ready ready =
+        translator.ready(call.call(), caller, OptionalLong.empty(), trace);
     ForwardWait wait = new ForwardWait();
     exchange.onGone(wait);
     wait.cancelWith(forward.start(ready.job(), wait));

@@ -19,6 +19,7 @@ import dev.guildhall.rpc.Statuses;
 import dev.guildhall.rpc.TensorMessage;
 import dev.guildhall.rpc.TensorWriter;
 import dev.guildhall.tracing.RequestTrace;
+import dev.guildhall.tracing.TraceContext;
 import io.grpc.Status;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
@@ -53,7 +54,7 @@ final class InferStream implements StreamObserver<InferMessage> {
   private final InferTranslator translator;
   private final LayerForward forward;
   private final Caller caller;
-  private final String traceparent = TraceHeader.current();
+  private final TraceContext callSpan = TraceHeader.current();
   private final Future<?> ageLimit;
   private final InboundWindow window;
   private final TensorWriter<ModelStreamInferResponse> writer;
@@ -100,7 +101,9 @@ final class InferStream implements StreamObserver<InferMessage> {
   @Override
   public void onNext(InferMessage request) {
     open.incrementAndGet();
-    Answer answer = new Answer(request);
+    RequestTrace trace = forward.trace(NAME, callSpan, request.header().getId());
+    trace.span().grpc(NAME);
+    Answer answer = new Answer(request, trace);
     window.arrived(answer.requestBytes);
     synchronized (answers) {
       answers.add(answer);
@@ -112,14 +115,11 @@ final class InferStream implements StreamObserver<InferMessage> {
               ErrorCode.UNAVAILABLE, "this stream takes no more requests; open another one"));
       return;
     }
-    RequestTrace trace = forward.trace(NAME, traceparent, request.header().getId());
-    trace.span().grpc(NAME);
     InferTranslator.Ready ready;
     try {
       // The end of the stream's own time, if it has one, ends the stream and all that is in it.
       ready = translator.ready(InferWire.read(request), caller, OptionalLong.empty(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
-      trace.span().fail(e);
       answer.failed(e);
       return;
     }
@@ -185,12 +185,14 @@ final class InferStream implements StreamObserver<InferMessage> {
     private final ModelInferRequest request;
     private final boolean raw;
     private final int requestBytes;
+    private final RequestTrace trace;
     private @Nullable InferQuestion question;
 
     /** Guarded by the lock of {@link #answers}. */
     private @Nullable TensorMessage<ModelStreamInferResponse> response;
 
-    Answer(InferMessage message) {
+    Answer(InferMessage message, RequestTrace trace) {
+      this.trace = trace;
       // Without the tensors, which it may have in its header.
       this.request =
           ModelInferRequest.newBuilder()
@@ -214,6 +216,7 @@ final class InferStream implements StreamObserver<InferMessage> {
         failed(e);
         return;
       }
+      trace.span().end();
       answered(
           new TensorMessage<>(
               ModelStreamInferResponse.newBuilder().setInferResponse(answer.header()).build(),
@@ -222,6 +225,10 @@ final class InferStream implements StreamObserver<InferMessage> {
 
     @Override
     public void failed(Throwable failure) {
+      trace.fail(failure, () -> refused(failure));
+    }
+
+    private void refused(Throwable failure) {
       Status status = Statuses.toStatus(failure);
       String message = String.valueOf(status.getDescription());
       ModelInferResponse.Builder response =

@@ -163,19 +163,20 @@ public final class InferenceEndpoint implements BindableService {
           translator.ready(
               InferWire.read(request), TokenCheck.CALLER.get(), StreamLimits.callNanos(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
-      trace.span().fail(e);
-      responses.onError(Statuses.toCallFailure(e));
+      trace.fail(e, () -> responses.onError(Statuses.toCallFailure(e)));
       return;
     }
     // Set before the start: an answer may come at once, and its stream must know who is gone.
     CancelSwitch cancel = new CancelSwitch();
     responses.setOnCancelHandler(cancel);
-    cancel.set(forward.start(ready.job(), new UnaryAnswer(ready.question(), raw, responses)));
+    cancel.set(
+        forward.start(ready.job(), new UnaryAnswer(ready.question(), raw, trace, responses)));
   }
 
   private record UnaryAnswer(
       InferQuestion question,
       boolean raw,
+      RequestTrace trace,
       StreamObserver<TensorMessage<ModelInferResponse>> responses)
       implements ForwardListener {
     @Override
@@ -187,6 +188,7 @@ public final class InferenceEndpoint implements BindableService {
         failed(e);
         return;
       }
+      trace.span().end();
       try (response) {
         responses.onNext(response);
       }
@@ -195,7 +197,7 @@ public final class InferenceEndpoint implements BindableService {
 
     @Override
     public void failed(Throwable failure) {
-      responses.onError(Statuses.toCallFailure(failure));
+      trace.fail(failure, () -> responses.onError(Statuses.toCallFailure(failure)));
     }
   }
 
