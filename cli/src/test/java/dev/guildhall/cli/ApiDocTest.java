@@ -94,7 +94,7 @@ class ApiDocTest {
 
   @Test
   void thereAreThisMany() throws Exception {
-    assertEquals(6, examples().size());
+    assertEquals(7, examples().size());
   }
 
   @ParameterizedTest(name = "{0}")
