@@ -71,10 +71,8 @@ final class LayerImport {
    *     right, is none that the layer computes with, or cannot be linked to
    */
   void check(boolean link) {
-    if (link && (block.files().isEmpty() || type.stored().isPresent())) {
-      throw GuildhallException.invalidArgument(
-          "--link needs tensors that can be used as they lie in .safetensors files; those of %s cannot%s"
-              .formatted(block.name(), type.stored().isPresent() ? " as " + type : ""));
+    if (link) {
+      checkLinkable();
     }
     Set<String> left = new HashSet<>(source.keySet());
     read(left, LayerWeights::projection);
@@ -92,6 +90,22 @@ final class LayerImport {
                   left.stream().sorted().limit(NAMED).collect(Collectors.joining(", ")),
                   left.size() > NAMED ? ", ..." : ""));
     }
+  }
+
+  private void checkLinkable() {
+    if (block.files().isEmpty() || type.stored().isPresent()) {
+      throw GuildhallException.invalidArgument(
+          "--link needs tensors that can be used as they lie in .safetensors files; those of %s cannot%s"
+              .formatted(block.name(), type.stored().isPresent() ? " as " + type : ""));
+    }
+    source.forEach((name, tensor) -> {
+      // A service would keep a copy of it beside what it computes with.
+      if (tensor instanceof StoredTensor stored && !stored.inPlace()) {
+        throw GuildhallException.invalidArgument(
+            "--link: tensor \"%s\" does not begin at a multiple of 4 bytes in its file; allowed without --link"
+                .formatted(name));
+      }
+    });
   }
 
   /** Reads weights of the checkpoint, each tensor once; takes their names off those left. */

@@ -6,11 +6,10 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.function.Consumer;
-import java.util.stream.Stream;
 
 /**
  * Writes a checkpoint's MoE blocks into a model repository, as layers {@code model/block}. The
@@ -41,48 +40,35 @@ public record RepositoryImport(Path repository, String model, WeightType type, b
     Path target = repository.resolve(model);
     if (Files.exists(target)) {
       throw GuildhallException.invalidArgument(
-          "%s is there already; remove it, or import under another --name".formatted(target));
+          "%s is there already; allowed is a --name that is not, or another --output"
+              .formatted(target));
     }
+    Set<String> names = new HashSet<>();
+    blocks.forEach(block -> {
+      if (!names.add(block.name())) {
+        throw GuildhallException.invalidArgument(
+            "two of the checkpoint's MoE blocks are called \"%s\"".formatted(block.name()));
+      }
+    });
     List<LayerImport> layers =
         blocks.stream()
             .map(block -> new LayerImport(block, type, model, target.resolve(block.name())))
             .toList();
     layers.forEach(layer -> layer.check(link));
-    boolean made = !Files.exists(repository);
-    Files.createDirectories(repository);
-    // Hidden, so that a service that watches the repository does not look into it.
-    Path partial = Files.createTempDirectory(repository, ".import-");
-    try {
+    try (NewFolder folder = NewFolder.create(repository, model)) {
       for (LayerImport layer : layers) {
-        Path folder = Files.createDirectory(partial.resolve(layer.folderName()));
-        done.accept(layer.write(folder, link));
+        Path ofLayer = Files.createDirectory(folder.path().resolve(layer.folderName()));
+        done.accept(layer.write(ofLayer, link));
       }
       if (Thread.currentThread().isInterrupted()) {
         throw new InterruptedIOException();
       }
-      Files.setPosixFilePermissions(partial, Files.getPosixFilePermissions(repository));
-      Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+      folder.finish();
     } catch (IOException | RuntimeException | Error e) {
-      try {
-        delete(partial);
-        if (made) {
-          Files.deleteIfExists(repository);
-        }
-      } catch (IOException left) {
-        e.addSuppressed(left);
-      }
       if (Thread.interrupted()) {
         throw new IOException("the import was interrupted", e);
       }
       throw e;
-    }
-  }
-
-  private static void delete(Path folder) throws IOException {
-    try (Stream<Path> all = Files.walk(folder)) {
-      for (Path path : all.sorted(Comparator.reverseOrder()).toList()) {
-        Files.delete(path);
-      }
     }
   }
 }

@@ -6,9 +6,11 @@ import static java.util.Objects.requireNonNull;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
+import dev.guildhall.client.RouterClient;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerRepository;
 import dev.guildhall.repository.MissingExperts;
+import dev.guildhall.router.RouterServer;
 import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardResult;
@@ -18,12 +20,14 @@ import dev.guildhall.router.gate.UsedTokens;
 import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.safetensors.SafetensorsFile;
-import dev.guildhall.safetensors.StoredTensor;
+import io.grpc.ManagedChannel;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
 import io.netty.buffer.ByteBuf;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -36,8 +40,8 @@ import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Imports models laid out as they are published and compares what their MoE blocks answer, served
- * by two expert services, with what transformers computed: every folder of a folder, the project's
- * own or that of {@code -Dhf.golden.dir=DIR} (relative to the project's root).
+ * by a router and two expert services, with what transformers computed: every folder of a folder,
+ * the project's own or that of {@code -Dhf.golden.dir=DIR} (relative to the project's root).
  */
 class HuggingFaceGoldenTest {
   @TempDir private Path repository;
@@ -49,34 +53,60 @@ class HuggingFaceGoldenTest {
     Run imported = Run.of("import", source.toString(), "--output", repository.toString());
     assertEquals(0, imported.exitCode(), imported.err());
     LayerRepository layers = LayerRepository.open(repository);
+    SimpleMeterRegistry registry = new SimpleMeterRegistry();
     try (SafetensorsFile recorded = SafetensorsFile.open(source.resolve("io.safetensors"));
         Transport transport = new Transport(1, 64 << 20);
-        ExpertFleet experts =
-            ExpertFleet.start(layers, ExpertFleet.ranks(2), transport, new SimpleMeterRegistry())) {
+        ExpertFleet experts = ExpertFleet.start(layers, ExpertFleet.ranks(2), transport, registry);
+        RouterServer router =
+            RouterServer.start(
+                ServedSystem.options(experts.targets()),
+                layers,
+                transport,
+                transport::channel,
+                registry)) {
+      router.ready().get(30, TimeUnit.SECONDS);
       assertEquals(recorded.tensors().size(), 5 * layers.layers().size(), "layers");
       for (Layer layer : layers.layers()) {
-        try (RouterRooms router = RouterRooms.open(layer, transport)) {
-          router.connect(experts.targets());
-          assertAnswers(recorded, layer, router);
+        String prefix = layer.name().replaceFirst(".*/layer_", "layer.") + ".";
+        float[] hiddenStates = floats(recorded, prefix + "hidden_states");
+        assertClose(
+            floats(recorded, prefix + "output"),
+            forward(transport, router.port(), layer, hiddenStates));
+        try (RouterRooms rooms = RouterRooms.open(layer, transport)) {
+          rooms.connect(experts.targets());
+          assertRoutes(recorded, prefix, routing(rooms, hiddenStates));
         }
       }
     }
   }
 
-  private static void assertAnswers(SafetensorsFile recorded, Layer layer, RouterRooms router)
-      throws Exception {
-    String prefix = layer.name().replaceFirst(".*/layer_", "layer.") + ".";
-    StoredTensor hiddenStates = recorded.tensor(prefix + "hidden_states");
-    int tokens = (int) hiddenStates.elements() / layer.config().hiddenSize();
-    ByteBuf copy = Buffers.allocate(Math.toIntExact(hiddenStates.data().byteSize()));
-    Buffers.segment(copy).copyFrom(hiddenStates.data());
+  private static float[] forward(Transport transport, int port, Layer layer, float[] hiddenStates) {
+    ManagedChannel channel = transport.channel("localhost:" + port);
+    try {
+      int hiddenSize = layer.config().hiddenSize();
+      return Tensors.floats(
+          new RouterClient(channel, Duration.ofSeconds(30))
+              .forward(
+                  Requests.of(
+                          layer.name(), hiddenStates, hiddenStates.length / hiddenSize, hiddenSize)
+                      .build())
+              .getOutput());
+    } finally {
+      channel.shutdownNow();
+    }
+  }
+
+  /** The API does not tell it. */
+  private static Routing routing(RouterRooms rooms, float[] hiddenStates) throws Exception {
+    ByteBuf copy = Buffers.allocate(hiddenStates.length * Float.BYTES);
+    Buffers.segment(copy).copyFrom(MemorySegment.ofArray(hiddenStates));
     ForwardResult result =
-        router
+        rooms
             .start(
                 new ForwardJob(
                     Caller.ANYONE,
-                    router.layer(),
-                    tokens,
+                    rooms.layer(),
+                    hiddenStates.length / rooms.layer().config().hiddenSize(),
                     copy,
                     false,
                     UsedTokens.ALL,
@@ -84,22 +114,13 @@ class HuggingFaceGoldenTest {
                     MissingExperts.FAIL,
                     System.nanoTime() + TimeUnit.SECONDS.toNanos(30)))
             .get(30, TimeUnit.SECONDS);
-    try {
-      assertEquals(0, result.routing().droppedRoutes());
-      assertRoutes(recorded, prefix, result.routing());
-      float[] output = Buffers.segment(result.output()).toArray(JAVA_FLOAT_UNALIGNED);
-      float[] expected = floats(recorded, prefix + "output");
-      assertEquals(expected.length, output.length);
-      for (int i = 0; i < output.length; i++) {
-        assertClose("output " + i, expected[i], output[i]);
-      }
-    } finally {
-      result.output().release();
-    }
+    result.output().release();
+    return result.routing();
   }
 
   /** The order of a token's experts is free. */
   private static void assertRoutes(SafetensorsFile recorded, String prefix, Routing routing) {
+    assertEquals(0, routing.droppedRoutes());
     long[] index = recorded.tensor(prefix + "top_k_index").data().toArray(JAVA_LONG_UNALIGNED);
     float[] weight = floats(recorded, prefix + "top_k_weight");
     for (int t = 0; t < routing.tokens(); t++) {
@@ -119,6 +140,13 @@ class HuggingFaceGoldenTest {
 
   private static float[] floats(SafetensorsFile file, String tensor) {
     return file.tensor(tensor).data().toArray(JAVA_FLOAT_UNALIGNED);
+  }
+
+  private static void assertClose(float[] expected, float[] actual) {
+    assertEquals(expected.length, actual.length);
+    for (int i = 0; i < expected.length; i++) {
+      assertClose("output " + i, expected[i], actual[i]);
+    }
   }
 
   private static void assertClose(String what, float expected, float actual) {

@@ -9,10 +9,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.StoredTensor;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import java.util.zip.CRC32;
@@ -138,11 +142,11 @@ class ImportRefusalsTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"8.5", "[]", "\"many\""})
+  @ValueSource(strings = {"8.5", "[]", "[16]", "\"16\"", "1e400", "true", "{}"})
   void refusesAConfigWithAnotherKindOfValue(String value) throws IOException {
     Path model = imports.copyOf("olmoe");
     Imports.edit(model.resolve("config.json"), "\"num_experts\": 16", "\"num_experts\": " + value);
-    imports.assertRefused("num_experts is " + value, imports.run(model));
+    imports.assertRefused("num_experts is ", imports.run(model));
   }
 
   @Test
@@ -154,6 +158,71 @@ class ImportRefusalsTest {
         imports.run(Imports.MODELS.resolve("olmoe"), "--link", "--dtype", "bf16"));
     imports.assertRefused(
         "--link needs tensors", imports.run(Imports.DEEPSPEED, "--link", "--k=2"));
+  }
+
+  /** As writers made them that did not fill the header up. */
+  @Test
+  void refusesLinksToTensorsThatLieAskew() throws IOException {
+    Path model = imports.copyOf("olmoe");
+    Path file = model.resolve("model.safetensors");
+    byte[] old = Files.readAllBytes(file);
+    ByteBuffer askew = ByteBuffer.allocate(old.length + 1).order(ByteOrder.LITTLE_ENDIAN);
+    int header = ByteBuffer.wrap(old).order(ByteOrder.LITTLE_ENDIAN).getInt();
+    askew.putLong(header + 1).put(old, Long.BYTES, header).put((byte) ' ');
+    askew.put(old, Long.BYTES + header, old.length - Long.BYTES - header);
+    Files.write(file, askew.array());
+    imports.assertRefused("does not begin at a multiple of 4 bytes", imports.run(model, "--link"));
+    imports.assertImported(model);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"gate_up_proj", "gate_up_proj_bias"})
+  void refusesAnOddNumberOfColumns(String name) throws IOException {
+    Path model = imports.copyOf("gpt_oss");
+    Path file = model.resolve("model.safetensors");
+    String full = "model.layers.0.mlp.experts." + name;
+    imports.rewrite(
+        file,
+        file,
+        tensors -> {
+          List<Long> shape = new ArrayList<>(requireNonNull(tensors.get(full)).shape());
+          shape.set(shape.size() - 1, 3L);
+          int elements = Math.toIntExact(shape.stream().reduce(1L, Math::multiplyExact));
+          tensors.put(
+              full,
+              Tensors.fp32(
+                  new float[elements], shape.stream().mapToLong(Long::longValue).toArray()));
+        });
+    imports.assertRefused("allowed is an even number of columns", imports.run(model));
+  }
+
+  @Test
+  void refusesModulesWhoseNamesDifferByTorchCompileAlone() throws IOException {
+    Path twice = folder.resolve("twice.safetensors");
+    imports.rewrite(
+        Imports.STATE_DICT,
+        twice,
+        tensors ->
+            Map.copyOf(tensors)
+                .forEach((name, tensor) -> tensors.put("_orig_mod." + name, tensor)));
+    imports.assertRefused("two of the checkpoint's MoE blocks", imports.run(twice, "--k=2"));
+  }
+
+  @Test
+  void saysThatPicklesOfTransformersAreNotRead() throws IOException {
+    Path model = imports.copyOf("olmoe");
+    Files.move(model.resolve("model.safetensors"), model.resolve("pytorch_model.bin"));
+    imports.assertRefused("its .bin files are not read", imports.run(model));
+  }
+
+  /** The import's own source may be meant. */
+  @Test
+  void doesNotAdviseToRemoveWhatIsThere() throws IOException {
+    Path model = imports.copyOf("olmoe");
+    Run run = Run.of("import", model.toString(), "--output", folder.toString());
+    assertEquals(1, run.exitCode());
+    assertTrue(run.err().contains("allowed is a --name that is not"), run.err());
+    assertFalse(run.err().contains("remove"), run.err());
   }
 
   @Test

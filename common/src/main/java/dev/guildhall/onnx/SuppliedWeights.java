@@ -7,6 +7,7 @@ import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.DType;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -31,7 +32,7 @@ record SuppliedWeights(Map<String, OnnxTensorLike> byName) implements AutoClosea
             weight.name(),
             OnnxTensor.createTensor(
                 environment,
-                readable(weight.tensor().data()).asByteBuffer().order(ByteOrder.nativeOrder()),
+                readable(weight.tensor()).asByteBuffer().order(ByteOrder.nativeOrder()),
                 weight.dimensions(),
                 type(weight.tensor().dtype())));
       }
@@ -52,15 +53,10 @@ record SuppliedWeights(Map<String, OnnxTensorLike> byName) implements AutoClosea
     };
   }
 
-  /**
-   * The memory itself where it can be read in place. A .safetensors header is not bound to a
-   * multiple of 4, so a whole file may lie askew; then its tensors are copied, once.
-   */
-  private static MemorySegment readable(MemorySegment data) {
-    if (data.isNative() && data.address() % Float.BYTES == 0) {
-      return data;
-    }
-    return Arena.ofAuto().allocate(data.byteSize(), 64).copyFrom(data);
+  /** The tensor's memory, or a copy that stays beside what the session makes of it. */
+  private static MemorySegment readable(StoredTensor tensor) {
+    MemorySegment data = tensor.data();
+    return tensor.inPlace() ? data : Arena.ofAuto().allocate(data.byteSize(), 64).copyFrom(data);
   }
 
   @Override

@@ -2,17 +2,13 @@ package dev.guildhall.safetensors;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
-import java.nio.channels.FileChannel;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -57,26 +53,8 @@ public final class SafetensorsFile implements AutoCloseable {
    * @throws GuildhallException NOT_FOUND if there is none; INVALID_ARGUMENT naming the file, the
    *     tensor and what is wrong with it
    */
-  @SuppressWarnings("MustBeClosedChecker") // Closed with the file that is returned.
   public static SafetensorsFile open(Path path) {
-    Arena arena = Arena.ofShared();
-    try {
-      return read(path, map(path, arena), arena);
-    } catch (GuildhallException e) {
-      arena.close();
-      throw new GuildhallException(e.code(), "%s: %s".formatted(path, e.getMessage()), e);
-    } catch (IOException e) {
-      arena.close();
-      throw GuildhallException.invalidArgument("%s cannot be read: %s".formatted(path, e));
-    }
-  }
-
-  private static MemorySegment map(Path path, Arena arena) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      return channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
-    } catch (NoSuchFileException e) {
-      throw new GuildhallException(ErrorCode.NOT_FOUND, "there is no such file", e);
-    }
+    return MappedFile.open(path, SafetensorsFile::read);
   }
 
   private static SafetensorsFile read(Path path, MemorySegment file, Arena arena) {

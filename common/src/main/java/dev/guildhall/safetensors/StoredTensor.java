@@ -38,6 +38,14 @@ public record StoredTensor(DType dtype, List<Long> shape, MemorySegment data)
     return this;
   }
 
+  /**
+   * Whether it can be computed with where it lies: in native memory, at a multiple of 4 bytes. A
+   * .safetensors header is not bound to such a length, so a whole file may lie askew.
+   */
+  public boolean inPlace() {
+    return data.isNative() && data.address() % Float.BYTES == 0;
+  }
+
   /** Number of elements. */
   public long elements() {
     return data.byteSize() / dtype.bytes();

@@ -50,13 +50,14 @@ final class LayerSwitch implements LiveRepository.Host<ServedLayer>, AutoCloseab
     LayerConfig config = layer.config();
     LayerWeights tensors = LayerWeights.open(layer);
     try {
-      Projection projection = new Projection(tensors.projection());
       Gate gate = new Gate(config, tensors.scoreCorrectionBias());
       if (config.useTutel()) {
         log.info(
             "layer {}: use_tutel asks for sparse dispatch, which is what Guildhall always does",
             layer.name());
       }
+      // Last of what can fail: from here on it is closed with the layer.
+      Projection projection = new Projection(tensors.projection());
       directory.route(version, config);
       Uses uses =
           new Uses(() -> {

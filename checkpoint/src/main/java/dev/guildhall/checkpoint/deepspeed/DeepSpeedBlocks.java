@@ -1,5 +1,7 @@
 package dev.guildhall.checkpoint.deepspeed;
 
+import static dev.guildhall.checkpoint.deepspeed.TensorName.EXPERTS;
+import static dev.guildhall.checkpoint.deepspeed.TensorName.GATE;
 import static java.util.Objects.requireNonNull;
 
 import dev.guildhall.checkpoint.MoeBlock;
@@ -17,8 +19,6 @@ import java.util.Map;
 
 /** DeepSpeed's MoE modules as layers of ours; all have the same arguments. */
 final class DeepSpeedBlocks {
-  private static final String GATE = "deepspeed_moe.gate.wg.weight";
-  private static final String EXPERTS = "deepspeed_moe.experts.deepspeed_experts.";
   private static final String WEIGHT = ".weight";
 
   /** What torch.compile puts before a module's name. */

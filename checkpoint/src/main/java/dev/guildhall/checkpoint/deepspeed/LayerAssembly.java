@@ -23,9 +23,6 @@ final class LayerAssembly {
   /** What the dense file's tensors are under. */
   private static final String MODULE = "module.";
 
-  private static final String EXPERTS = "deepspeed_moe.experts.deepspeed_experts.";
-  private static final String GATE = "deepspeed_moe.gate.wg.weight";
-
   /** One number, or a list with one for each layer. */
   private static final String NUM_EXPERTS = "num_experts";
 
@@ -57,26 +54,6 @@ final class LayerAssembly {
     }
   }
 
-  /** An expert tensor's name, taken apart. */
-  private record Name(String prefix, int expert, String inExpert) {
-    static Optional<Name> parse(String name) {
-      int experts = name.indexOf(EXPERTS);
-      int number = experts + EXPERTS.length();
-      int dot = name.indexOf('.', number);
-      if (experts < 0 || dot < 0 || !name.substring(number, dot).matches("[0-9]{1,6}")) {
-        return Optional.empty();
-      }
-      if (experts > 0 && name.charAt(experts - 1) != '.') {
-        return Optional.empty();
-      }
-      return Optional.of(
-          new Name(
-              name.substring(0, Math.max(0, experts - 1)),
-              Integer.parseInt(name.substring(number, dot)),
-              name.substring(dot + 1)));
-    }
-  }
-
   void add(ExpertFile file, TorchFile opened) {
     if (opened.tensors().isEmpty()) {
       throw wrong(file.path(), "has no tensors");
@@ -84,8 +61,8 @@ final class LayerAssembly {
     opened
         .tensors()
         .forEach((fullName, tensor) -> {
-          Name name =
-              Name.parse(fullName)
+          TensorName name =
+              TensorName.parse(fullName)
                   .filter(parsed -> parsed.expert() == file.expert())
                   .orElseThrow(() ->
                       wrong(
@@ -172,7 +149,8 @@ final class LayerAssembly {
 
   /** How many experts the dense file speaks of; 0 if it does not say. */
   private long expected(String prefix, int index) {
-    StoredTensor gate = dense.get(prefix.isEmpty() ? GATE : prefix + "." + GATE);
+    StoredTensor gate =
+        dense.get(prefix.isEmpty() ? TensorName.GATE : prefix + "." + TensorName.GATE);
     long rows = gate == null || gate.shape().isEmpty() ? 0 : gate.shape().getFirst();
     long listed = number(NUM_EXPERTS + "." + index).or(() -> number(NUM_EXPERTS)).orElse(0L);
     if (rows != 0 && listed != 0 && rows != listed) {

@@ -16,10 +16,7 @@ import java.util.regex.Pattern;
 
 /** A .safetensors file of a model with DeepSpeed MoE layers, under the names of its state_dict. */
 public final class StateDictFile implements Checkpoint {
-  private static final Pattern GATE =
-      Pattern.compile("(.*?)\\.?deepspeed_moe\\.gate\\.wg\\.weight");
-  private static final Pattern EXPERT =
-      Pattern.compile("deepspeed_moe\\.experts\\.deepspeed_experts\\.([0-9]{1,6})\\.(.+)");
+  private static final Pattern GATE = Pattern.compile("(.*?)\\.?" + Pattern.quote(TensorName.GATE));
 
   private final SafetensorsFile file;
   private final List<MoeBlock> blocks;
@@ -50,8 +47,8 @@ public final class StateDictFile implements Checkpoint {
       }
       if (found.isEmpty()) {
         throw GuildhallException.invalidArgument(
-            "%s has no MoE layer of DeepSpeed: no tensor is called ...deepspeed_moe.gate.wg.weight"
-                .formatted(path));
+            "%s has no MoE layer of DeepSpeed: no tensor is called ...%s"
+                .formatted(path, TensorName.GATE));
       }
       return new StateDictFile(file, found, blocks.notes());
     } catch (RuntimeException e) {
@@ -69,15 +66,14 @@ public final class StateDictFile implements Checkpoint {
           if (!name.startsWith(prefix)) {
             return;
           }
-          String within = name.substring(prefix.length());
-          Matcher expert = EXPERT.matcher(within);
-          if (expert.matches()) {
-            experts
-                .computeIfAbsent(Integer.valueOf(expert.group(1)), e -> new LinkedHashMap<>())
-                .put(expert.group(2), tensor);
-          } else {
-            dense.put(within, tensor);
-          }
+          TensorName.parse(name)
+              .filter(expert -> expert.prefix().equals(module))
+              .ifPresentOrElse(
+                  expert ->
+                      experts
+                          .computeIfAbsent(expert.expert(), e -> new LinkedHashMap<>())
+                          .put(expert.inExpert(), tensor),
+                  () -> dense.put(name.substring(prefix.length()), tensor));
         });
     for (int expert = 0; expert < experts.size(); expert++) {
       if (!experts.containsKey(expert)) {

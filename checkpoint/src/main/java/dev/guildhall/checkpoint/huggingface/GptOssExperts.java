@@ -31,6 +31,8 @@ record GptOssExperts(Map<String, TensorSource> block, String prefix, int experts
     StoredTensor gateUpBias = stacked(tensors, "gate_up_proj_bias", 2);
     StoredTensor down = stacked(tensors, "down_proj", 3);
     StoredTensor downBias = stacked(tensors, "down_proj_bias", 2);
+    checkPairs(gateUp);
+    checkPairs(gateUpBias);
     for (int expert = 0; expert < experts; expert++) {
       String name = "%s.experts.%d.".formatted(prefix, expert);
       StoredTensor both = slice(gateUp, expert);
@@ -57,6 +59,14 @@ record GptOssExperts(Map<String, TensorSource> block, String prefix, int experts
               .formatted(full, tensor.shape(), dimensions, experts));
     }
     return tensor;
+  }
+
+  private void checkPairs(StoredTensor gateUp) {
+    if (gateUp.shape().getLast() % 2 != 0) {
+      throw GuildhallException.invalidArgument(
+          "%s.experts: gate_up has shape %s; allowed is an even number of columns, gate and up in turn"
+              .formatted(prefix, gateUp.shape()));
+    }
   }
 
   private static StoredTensor slice(StoredTensor stacked, int expert) {

@@ -1,6 +1,5 @@
 package dev.guildhall.checkpoint.huggingface;
 
-import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
@@ -8,10 +7,11 @@ import com.google.gson.JsonPrimitive;
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
 import java.io.IOException;
+import java.math.BigDecimal;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.function.Function;
+import java.util.function.Predicate;
 
 /**
  * A model's config.json. What is not right in it is told with the field's name; so is a field that
@@ -35,7 +35,11 @@ record ModelConfig(Path file, JsonObject json) {
   }
 
   int integer(String field) {
-    return value(field, "a whole number", json -> json.getAsBigDecimal().intValueExact());
+    try {
+      return number(field, "a whole number").intValueExact();
+    } catch (ArithmeticException e) {
+      throw wrong(field, "a whole number");
+    }
   }
 
   int integer(String field, int absent) {
@@ -52,7 +56,7 @@ record ModelConfig(Path file, JsonObject json) {
   }
 
   double number(String field) {
-    return value(field, "a number", JsonElement::getAsDouble);
+    return number(field, "a number").doubleValue();
   }
 
   double number(String field, double absent) {
@@ -60,15 +64,11 @@ record ModelConfig(Path file, JsonObject json) {
   }
 
   boolean flag(String field) {
-    if (has(field)
-        && !(json.get(field) instanceof JsonPrimitive primitive && primitive.isBoolean())) {
-      throw wrong(field, "true or false");
-    }
-    return value(field, "true or false", JsonElement::getAsBoolean);
+    return value(field, "true or false", JsonPrimitive::isBoolean).getAsBoolean();
   }
 
   String text(String field) {
-    return value(field, "a text", JsonElement::getAsString);
+    return value(field, "a text", JsonPrimitive::isString).getAsString();
   }
 
   String text(String field, String absent) {
@@ -87,27 +87,35 @@ record ModelConfig(Path file, JsonObject json) {
     if (!has(field)) {
       return false;
     }
-    return value(
-        field,
-        "a list of whole numbers",
-        json ->
-            json.getAsJsonArray().asList().stream()
-                .anyMatch(element -> element.getAsInt() == number));
+    try {
+      return json.getAsJsonArray(field).asList().stream()
+          .anyMatch(element -> element.getAsBigDecimal().intValueExact() == number);
+    } catch (ClassCastException
+        | IllegalStateException
+        | ArithmeticException
+        | NumberFormatException
+        | UnsupportedOperationException e) {
+      throw wrong(field, "a list of whole numbers");
+    }
   }
 
-  private <T> T value(String field, String allowed, Function<JsonElement, T> as) {
+  private BigDecimal number(String field, String allowed) {
+    try {
+      return value(field, allowed, JsonPrimitive::isNumber).getAsBigDecimal();
+    } catch (NumberFormatException e) {
+      throw wrong(field, allowed);
+    }
+  }
+
+  private JsonPrimitive value(String field, String allowed, Predicate<JsonPrimitive> kind) {
     if (!has(field)) {
       throw GuildhallException.invalidArgument(
           "%s has no \"%s\"; it needs %s".formatted(file, field, allowed));
     }
-    try {
-      return as.apply(json.get(field));
-    } catch (IllegalStateException
-        | ArithmeticException
-        | NumberFormatException
-        | UnsupportedOperationException e) {
-      throw wrong(field, allowed);
+    if (json.get(field) instanceof JsonPrimitive value && kind.test(value)) {
+      return value;
     }
+    throw wrong(field, allowed);
   }
 
   GuildhallException wrong(String field, String allowed) {

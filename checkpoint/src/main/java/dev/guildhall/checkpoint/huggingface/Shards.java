@@ -44,7 +44,20 @@ final class Shards implements AutoCloseable {
       return new Shards(readIndex(index));
     }
     throw new GuildhallException(
-        ErrorCode.NOT_FOUND, "%s has neither %s nor %s".formatted(folder, SINGLE, INDEX));
+        ErrorCode.NOT_FOUND,
+        "%s has neither %s nor %s%s"
+            .formatted(
+                folder,
+                SINGLE,
+                INDEX,
+                hasPickles(folder)
+                    ? "; its .bin files are not read: save it as .safetensors"
+                    : ""));
+  }
+
+  private static boolean hasPickles(Path folder) {
+    return Files.exists(folder.resolve("pytorch_model.bin"))
+        || Files.exists(folder.resolve("pytorch_model.bin.index.json"));
   }
 
   private static NavigableMap<String, Path> readIndex(Path index) {

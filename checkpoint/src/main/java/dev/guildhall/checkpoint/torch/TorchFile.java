@@ -2,14 +2,11 @@ package dev.guildhall.checkpoint.torch;
 
 import dev.guildhall.error.ErrorCode;
 import dev.guildhall.error.GuildhallException;
+import dev.guildhall.safetensors.MappedFile;
 import dev.guildhall.safetensors.StoredTensor;
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.nio.channels.FileChannel;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -45,26 +42,8 @@ public final class TorchFile implements AutoCloseable {
    *     what is wrong with it; RESOURCE_EXHAUSTED if tensors that are not contiguous take too much
    *     memory
    */
-  @SuppressWarnings("MustBeClosedChecker") // Closed with the file that is returned.
   public static TorchFile open(Path path) {
-    Arena arena = Arena.ofShared();
-    try {
-      return read(path, map(path, arena), arena);
-    } catch (GuildhallException e) {
-      arena.close();
-      throw new GuildhallException(e.code(), "%s: %s".formatted(path, e.getMessage()), e);
-    } catch (IOException e) {
-      arena.close();
-      throw GuildhallException.invalidArgument("%s cannot be read: %s".formatted(path, e));
-    }
-  }
-
-  private static MemorySegment map(Path path, Arena arena) throws IOException {
-    try (FileChannel channel = FileChannel.open(path, StandardOpenOption.READ)) {
-      return channel.map(FileChannel.MapMode.READ_ONLY, 0, channel.size(), arena);
-    } catch (NoSuchFileException e) {
-      throw new GuildhallException(ErrorCode.NOT_FOUND, "there is no such file", e);
-    }
+    return MappedFile.open(path, TorchFile::read);
   }
 
   private static TorchFile read(Path path, MemorySegment file, Arena arena) {

@@ -12,6 +12,7 @@ import dev.guildhall.safetensors.StoredTensor;
 import dev.guildhall.tensor.DType;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -75,7 +76,7 @@ class TorchFileTest {
   @Test
   void readsEveryElementType() {
     try (TorchFile file = TorchFile.open(FOLDER.resolve("mixed.pt"))) {
-      for (DType dtype : DType.values()) {
+      for (DType dtype : EnumSet.range(DType.FP64, DType.BOOL)) {
         if (dtype != DType.FP32) {
           String name = dtype.name().toLowerCase(Locale.ROOT);
           StoredTensor tensor = file.tensor("dtypes." + name);
