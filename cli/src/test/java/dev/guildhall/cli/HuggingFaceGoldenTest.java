@@ -7,25 +7,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import dev.guildhall.client.RouterClient;
+import dev.guildhall.proto.ForwardResponse;
+import dev.guildhall.proto.Routes;
 import dev.guildhall.repository.Layer;
 import dev.guildhall.repository.LayerRepository;
-import dev.guildhall.repository.MissingExperts;
 import dev.guildhall.router.RouterServer;
-import dev.guildhall.router.admission.Caller;
-import dev.guildhall.router.forward.ForwardJob;
-import dev.guildhall.router.forward.ForwardResult;
-import dev.guildhall.router.gate.Routing;
-import dev.guildhall.router.gate.SeededNoise;
-import dev.guildhall.router.gate.UsedTokens;
-import dev.guildhall.rpc.Buffers;
 import dev.guildhall.rpc.Transport;
 import dev.guildhall.safetensors.SafetensorsFile;
-import dev.guildhall.tracing.RequestTrace;
 import io.grpc.ManagedChannel;
 import io.micrometer.core.instrument.simple.SimpleMeterRegistry;
-import io.netty.buffer.ByteBuf;
 import java.io.IOException;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -69,69 +60,44 @@ class HuggingFaceGoldenTest {
       assertEquals(recorded.tensors().size(), 5 * layers.layers().size(), "layers");
       for (Layer layer : layers.layers()) {
         String prefix = layer.name().replaceFirst(".*/layer_", "layer.") + ".";
-        float[] hiddenStates = floats(recorded, prefix + "hidden_states");
-        assertClose(
-            floats(recorded, prefix + "output"),
-            forward(transport, router.port(), layer, hiddenStates));
-        try (RouterRooms rooms = RouterRooms.open(layer, transport)) {
-          rooms.connect(experts.targets());
-          assertRoutes(recorded, prefix, routing(rooms, hiddenStates));
-        }
+        ForwardResponse answer =
+            forward(transport, router.port(), layer, floats(recorded, prefix + "hidden_states"));
+        assertClose(floats(recorded, prefix + "output"), Tensors.floats(answer.getOutput()));
+        assertEquals(0, answer.getDroppedRoutes());
+        assertRoutes(recorded, prefix, layer.config().k(), answer.getRoutes());
       }
     }
   }
 
-  private static float[] forward(Transport transport, int port, Layer layer, float[] hiddenStates) {
+  private static ForwardResponse forward(
+      Transport transport, int port, Layer layer, float[] hiddenStates) {
     ManagedChannel channel = transport.channel("localhost:" + port);
     try {
       int hiddenSize = layer.config().hiddenSize();
-      return Tensors.floats(
-          new RouterClient(channel, Duration.ofSeconds(30))
-              .forward(
-                  Requests.of(
-                          layer.name(), hiddenStates, hiddenStates.length / hiddenSize, hiddenSize)
-                      .build())
-              .getOutput());
+      int tokens = hiddenStates.length / hiddenSize;
+      return new RouterClient(channel, Duration.ofSeconds(30))
+          .forward(
+              Requests.of(layer.name(), hiddenStates, tokens, hiddenSize)
+                  .setReturnRoutes(true)
+                  .build());
     } finally {
       channel.shutdownNow();
     }
   }
 
-  /** The API does not tell it. */
-  private static Routing routing(RouterRooms rooms, float[] hiddenStates) throws Exception {
-    ByteBuf copy = Buffers.allocate(hiddenStates.length * Float.BYTES);
-    Buffers.segment(copy).copyFrom(MemorySegment.ofArray(hiddenStates));
-    ForwardResult result =
-        rooms
-            .start(
-                new ForwardJob(
-                    Caller.ANYONE,
-                    rooms.layer(),
-                    hiddenStates.length / rooms.layer().config().hiddenSize(),
-                    copy,
-                    false,
-                    UsedTokens.ALL,
-                    new SeededNoise(1),
-                    MissingExperts.FAIL,
-                    System.nanoTime() + TimeUnit.SECONDS.toNanos(30),
-                    RequestTrace.NONE))
-            .get(30, TimeUnit.SECONDS);
-    result.output().release();
-    return result.routing();
-  }
-
   /** The order of a token's experts is free. */
-  private static void assertRoutes(SafetensorsFile recorded, String prefix, Routing routing) {
-    assertEquals(0, routing.droppedRoutes());
+  private static void assertRoutes(SafetensorsFile recorded, String prefix, int k, Routes routes) {
     long[] index = recorded.tensor(prefix + "top_k_index").data().toArray(JAVA_LONG_UNALIGNED);
     float[] weight = floats(recorded, prefix + "top_k_weight");
-    for (int t = 0; t < routing.tokens(); t++) {
+    assertEquals(index.length, routes.getExpertCount());
+    int tokens = index.length / k;
+    for (int t = 0; t < tokens; t++) {
       Map<Long, Float> expected = new TreeMap<>();
       Map<Long, Float> actual = new TreeMap<>();
-      for (int j = 0; j < routing.k(); j++) {
-        expected.put(index[t * routing.k() + j], weight[t * routing.k() + j]);
-        int route = j * routing.tokens() + t;
-        actual.put((long) routing.expert()[route], routing.weight()[route]);
+      for (int j = 0; j < k; j++) {
+        expected.put(index[t * k + j], weight[t * k + j]);
+        int route = j * tokens + t;
+        actual.put((long) routes.getExpert(route), routes.getWeight(route));
       }
       assertEquals(expected.keySet(), actual.keySet(), "experts of token " + t);
       String what = "weight of token " + t + ", expert ";

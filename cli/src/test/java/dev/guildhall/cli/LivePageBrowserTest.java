@@ -61,6 +61,9 @@ class LivePageBrowserTest {
   private static final LocatorAssertions.ContainsTextOptions PATIENTLY =
       new LocatorAssertions.ContainsTextOptions().setTimeout(30_000);
 
+  private static final Page.WaitForConditionOptions MOVED =
+      new Page.WaitForConditionOptions().setTimeout(30_000);
+
   @TempDir private static Path folder;
 
   private static LayerRepository repository;
@@ -222,8 +225,7 @@ class LivePageBrowserTest {
     assertThat(page.locator("#connection")).containsText("Live", PATIENTLY);
     assertThat(page.locator("#heat-summary")).containsText("Busiest is expert", PATIENTLY);
     String before = pixels(page);
-    page.waitForCondition(
-        () -> !pixels(page).equals(before), new Page.WaitForConditionOptions().setTimeout(30_000));
+    page.waitForCondition(() -> !pixels(page).equals(before), MOVED);
     assertThat(page.locator("#layers")).containsText("digits");
     assertThat(page.locator("#layers")).containsText("model/first");
     Locator replicas = page.locator("#replicas tr");
@@ -238,6 +240,33 @@ class LivePageBrowserTest {
     assertEquals("", barriers(page));
     assertEquals(List.of(), List.copyOf(wrong));
     page.context().close();
+  }
+
+  @Test
+  void theMapMovesWhileBenchRuns(@TempDir Path logs) throws Exception {
+    try (RouterServer benched = router(ServedSystem.options(experts.targets()))) {
+      Page page = open(benched, 1280, 900, ColorScheme.LIGHT);
+      assertThat(page.locator("#heat-summary")).containsText("No tokens", PATIENTLY);
+      String before = pixels(page);
+      try (CommandProcess _ =
+          CommandProcess.start(
+              logs,
+              "bench",
+              "layer",
+              "--repository=" + folder,
+              "--layer=" + Digits.LAYER,
+              "--target=localhost:" + benched.port(),
+              "--tokens=16",
+              "--seconds=30")) {
+        assertThat(page.locator("#heat-summary")).containsText("Busiest is expert", PATIENTLY);
+        page.waitForCondition(() -> !pixels(page).equals(before), MOVED);
+        String first = pixels(page);
+        page.waitForCondition(() -> !pixels(page).equals(first), MOVED);
+        picture(page, "bench");
+      }
+      assertEquals(List.of(), List.copyOf(wrong));
+      page.context().close();
+    }
   }
 
   @Test

@@ -53,7 +53,11 @@ class ResidentMemoryTest {
     return CommandProcess.start(
         repository,
         List.of(),
-        List.of("@" + Path.of(System.getProperty("guildhall.home", ".."), "deploy/jvm.options")),
+        List.of(
+            "@" + Path.of(System.getProperty("guildhall.home", ".."), "deploy/jvm.options"),
+            "-XX:+AlwaysPreTouch", // Both Java heaps take the same then.
+            "-Xms128m",
+            "-Xmx128m"),
         List.of("expert", "--repository=" + repository, "--port=0", "--metrics-port=0"));
   }
 

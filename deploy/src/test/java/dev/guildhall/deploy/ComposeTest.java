@@ -15,6 +15,10 @@ import dev.guildhall.safetensors.SafetensorsFile;
 import io.grpc.ManagedChannel;
 import io.grpc.netty.NettyChannelBuilder;
 import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -73,6 +77,25 @@ class ComposeTest {
         "--input=" + input,
         "--output=" + output);
     assertArrayEquals(floats(input, "moe_output"), floats(output, "output"), TOLERANCE);
+  }
+
+  @Test
+  void answersBrowsersAndRestClientsThroughThePublishedPort() throws Exception {
+    assertTrue(get("/").contains("<title>Guildhall"), "the live page");
+    assertEquals(
+        "digits", new ObjectMapper().readTree(get("/v2/models/digits")).path("name").asText());
+  }
+
+  private static String get(String path) throws Exception {
+    URI uri = URI.create("http://localhost:%d%s".formatted(stack.port("router", 8000), path));
+    try (HttpClient http = HttpClient.newHttpClient()) {
+      HttpResponse<String> answer =
+          http.send(
+              HttpRequest.newBuilder(uri).timeout(DEADLINE).build(),
+              HttpResponse.BodyHandlers.ofString());
+      assertEquals(200, answer.statusCode(), answer.body());
+      return answer.body();
+    }
   }
 
   private static float[] floats(Path file, String tensor) {
