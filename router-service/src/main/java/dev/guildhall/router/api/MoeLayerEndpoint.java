@@ -30,8 +30,6 @@ import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 import java.util.function.Supplier;
 
@@ -47,8 +45,7 @@ public final class MoeLayerEndpoint implements BindableService {
   private final LayerForward forward;
   private final Supplier<RoutingTable> routes;
   private final StreamLimits limits;
-  private final Set<ForwardStream> streams = ConcurrentHashMap.newKeySet();
-  private volatile boolean draining;
+  private final OpenStreams streams = new OpenStreams();
 
   public MoeLayerEndpoint(
       ServedLayers layers,
@@ -113,25 +110,18 @@ public final class MoeLayerEndpoint implements BindableService {
 
   private StreamObserver<TensorMessage<ForwardRequest>> forwardStream(
       StreamObserver<TensorMessage<ForwardResponse>> responses) {
-    ForwardStream stream =
-        new ForwardStream(
-            translator,
-            forward,
-            TokenCheck.CALLER.get(),
-            limits,
-            (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses,
-            streams::remove);
-    streams.add(stream);
-    if (draining) {
-      stream.drain();
-    }
-    return stream;
+    return new ForwardStream(
+        translator,
+        forward,
+        TokenCheck.CALLER.get(),
+        limits,
+        (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) responses,
+        streams);
   }
 
   /** Lets every stream end once what it has asked for is answered. */
   public void drain() {
-    draining = true;
-    streams.forEach(ForwardStream::drain);
+    streams.drain();
   }
 
   private static <Q, A> void answer(Q request, StreamObserver<A> responses, Function<Q, A> method) {

@@ -21,6 +21,7 @@ import dev.guildhall.proto.inference.ServerLiveResponse;
 import dev.guildhall.proto.inference.ServerMetadataResponse;
 import dev.guildhall.proto.inference.ServerReadyResponse;
 import dev.guildhall.router.api.CancelSwitch;
+import dev.guildhall.router.api.OpenStreams;
 import dev.guildhall.router.api.PeerAddress;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TokenCheck;
@@ -42,9 +43,7 @@ import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.ServerCalls;
 import io.grpc.stub.StreamObserver;
 import java.util.List;
-import java.util.Set;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Function;
 
 /**
@@ -58,8 +57,7 @@ public final class InferenceEndpoint implements BindableService {
   private final InferTranslator translator;
   private final LayerForward forward;
   private final StreamLimits limits;
-  private final Set<InferStream> streams = ConcurrentHashMap.newKeySet();
-  private volatile boolean draining;
+  private final OpenStreams streams = new OpenStreams();
 
   public InferenceEndpoint(Models models, LayerForward forward, StreamLimits limits) {
     this.models = models;
@@ -203,25 +201,18 @@ public final class InferenceEndpoint implements BindableService {
 
   private StreamObserver<InferMessage> inferStream(
       StreamObserver<TensorMessage<ModelStreamInferResponse>> responses) {
-    InferStream stream =
-        new InferStream(
-            translator,
-            forward,
-            TokenCheck.CALLER.get(),
-            limits,
-            (ServerCallStreamObserver<TensorMessage<ModelStreamInferResponse>>) responses,
-            streams::remove);
-    streams.add(stream);
-    if (draining) {
-      stream.drain();
-    }
-    return stream;
+    return new InferStream(
+        translator,
+        forward,
+        TokenCheck.CALLER.get(),
+        limits,
+        (ServerCallStreamObserver<TensorMessage<ModelStreamInferResponse>>) responses,
+        streams);
   }
 
   /** Lets every stream end once what it has asked for is answered. */
   public void drain() {
-    draining = true;
-    streams.forEach(InferStream::drain);
+    streams.drain();
   }
 
   private static ServerLiveResponse live() {
