@@ -27,11 +27,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
-/** A block on its way to a layer's folder. No more than one expert of it is held in memory. */
+/** A block on its way to a layer's folder. No more than one expert of it is made at a time. */
 final class LayerImport {
   private static final String WEIGHTS = "model.safetensors";
   private static final int NAMED = 5;
@@ -75,11 +76,12 @@ final class LayerImport {
       checkLinkable();
     }
     Set<String> left = new HashSet<>(source.keySet());
-    read(left, LayerWeights::projection);
-    read(left, LayerWeights::scoreCorrectionBias);
+    read(LayerImport::blank, left, LayerWeights::projection);
+    // Its values are looked at.
+    read(TensorSource::read, left, LayerWeights::scoreCorrectionBias);
     for (int e = 0; e < layer.config().hostedExperts(); e++) {
       int expert = e;
-      read(left, weights -> weights.expert(expert));
+      read(LayerImport::blank, left, weights -> weights.expert(expert));
     }
     if (!left.isEmpty()) {
       throw GuildhallException.invalidArgument(
@@ -108,8 +110,23 @@ final class LayerImport {
     });
   }
 
-  /** Reads weights of the checkpoint, each tensor once; takes their names off those left. */
-  private void read(Set<String> left, Consumer<LayerWeights> reader) {
+  /** One that is still to be made without its values, as long as only its shape matters. */
+  private static StoredTensor blank(TensorSource tensor, Arena arena) {
+    return tensor instanceof StoredTensor stored
+        ? stored
+        : new StoredTensor(tensor.dtype(), tensor.shape(), arena.allocate(tensor.bytes()));
+  }
+
+  /**
+   * Reads weights of the checkpoint, each tensor once.
+   *
+   * @param make how a tensor is made
+   * @param left the names of those that are read are taken off
+   */
+  private void read(
+      BiFunction<TensorSource, Arena, StoredTensor> make,
+      Set<String> left,
+      Consumer<LayerWeights> reader) {
     if (Thread.currentThread().isInterrupted()) {
       throw new GuildhallException(ErrorCode.CANCELLED, "the import was interrupted");
     }
@@ -121,7 +138,9 @@ final class LayerImport {
               name -> {
                 left.remove(name);
                 TensorSource tensor = source.get(name);
-                return tensor == null ? null : made.computeIfAbsent(name, n -> tensor.read(arena));
+                return tensor == null
+                    ? null
+                    : made.computeIfAbsent(name, n -> make.apply(tensor, arena));
               }));
     }
   }
@@ -175,18 +194,19 @@ final class LayerImport {
         tensors.put(
             name,
             layer.config().weights().ofExpert(name)
-                ? type.stored().map(to -> converted(tensor, to)).orElse(tensor)
+                ? type.stored().map(to -> converted(name, tensor, to)).orElse(tensor)
                 : tensor));
     return tensors;
   }
 
-  private static TensorSource converted(TensorSource source, DType to) {
+  private static TensorSource converted(String name, TensorSource source, DType to) {
     return source.dtype() == to
         ? source
-        : new DerivedTensor(to, source.shape(), arena -> convert(source.read(arena), to, arena));
+        : new DerivedTensor(
+            to, source.shape(), arena -> convert(name, source.read(arena), to, arena));
   }
 
-  private static MemorySegment convert(StoredTensor tensor, DType to, Arena arena) {
+  private static MemorySegment convert(String name, StoredTensor tensor, DType to, Arena arena) {
     long elements = tensor.elements();
     MemorySegment wide = tensor.data();
     if (tensor.dtype() != DType.FP32) {
@@ -198,6 +218,14 @@ final class LayerImport {
     }
     MemorySegment narrow = arena.allocate(elements * to.bytes(), Long.BYTES);
     Floats.fromFp32(to, wide, narrow, elements);
+    MemorySegment again = arena.allocate(elements * Float.BYTES, Long.BYTES);
+    Floats.toFp32(to, narrow, again, elements);
+    long wrong = Floats.firstNonFinite(again, elements);
+    if (wrong >= 0) {
+      throw GuildhallException.invalidArgument(
+          "element %d of tensor \"%s\" does not fit %s; allowed is another --dtype"
+              .formatted(wrong, name, to));
+    }
     return narrow;
   }
 
@@ -211,7 +239,10 @@ final class LayerImport {
     IntStream.of(0, last / 2, last, layer.config().hostedExperts() - 1)
         .distinct()
         .forEach(expert ->
-            read(new HashSet<>(), exact -> loss.add(exact.expert(expert), written.expert(expert))));
+            read(
+                TensorSource::read,
+                new HashSet<>(),
+                exact -> loss.add(exact.expert(expert), written.expert(expert))));
     return OptionalDouble.of(loss.relative(layer.name()));
   }
 }

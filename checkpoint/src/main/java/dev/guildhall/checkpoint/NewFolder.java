@@ -9,6 +9,7 @@ import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.UUID;
 import java.util.stream.Stream;
 
 /**
@@ -42,7 +43,7 @@ final class NewFolder implements AutoCloseable {
     try {
       Files.createDirectories(parent);
       // Hidden, so that a service that watches the repository does not look into it.
-      Path partial = Files.createTempDirectory(parent, ".import-");
+      Path partial = Files.createDirectory(parent.resolve(".import-" + UUID.randomUUID()));
       return new NewFolder(parent, name, partial, made);
     } catch (IOException e) {
       remove(made);
@@ -56,7 +57,6 @@ final class NewFolder implements AutoCloseable {
   }
 
   void finish() throws IOException {
-    Files.setPosixFilePermissions(partial, Files.getPosixFilePermissions(parent));
     Files.move(partial, parent.resolve(name), StandardCopyOption.ATOMIC_MOVE);
     finished = true;
   }

@@ -24,7 +24,12 @@ public record RepositoryImport(Path repository, String model, WeightType type, b
    * @throws GuildhallException INVALID_ARGUMENT if the model's name is none for a folder of layers
    */
   public RepositoryImport {
-    LayerRepository.checkFolderName(model);
+    try {
+      LayerRepository.checkFolderName(model);
+    } catch (GuildhallException e) {
+      throw new GuildhallException(
+          e.code(), e.getMessage() + "; --name gives the model another one", e);
+    }
   }
 
   /**

@@ -22,6 +22,7 @@ import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -220,6 +221,30 @@ class ImportCommandTest {
     imports.assertRefused("give --k", imports.run(Imports.DEEPSPEED));
     Run run = imports.run(Imports.DEEPSPEED, "--k=2");
     assertEquals(0, run.exitCode(), run.err());
-    assertTrue(run.err().contains("note: the experts' activation is taken to be relu"), run.err());
+    for (String taken :
+        List.of(
+            "--eval-capacity-factor 1.0",
+            "--drop-tokens true",
+            "--top2-2nd-expert-sampling true",
+            "--activation relu")) {
+      assertTrue(run.err().contains(taken), run.err());
+    }
+  }
+
+  @Test
+  void saysNothingOfWhatItIsTold() throws IOException {
+    Run run =
+        imports.run(
+            Imports.DEEPSPEED,
+            Stream.concat(
+                    Imports.DIGITS_ARGUMENTS.stream(),
+                    Stream.of(
+                        "--min-capacity=4",
+                        "--noisy-gate-policy=None",
+                        "--drop-tokens=true",
+                        "--use-rts=true"))
+                .toArray(String[]::new));
+    assertEquals(0, run.exitCode(), run.err());
+    assertFalse(run.err().contains("note:"), run.err());
   }
 }

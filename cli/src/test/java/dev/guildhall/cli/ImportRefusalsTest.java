@@ -44,6 +44,9 @@ class ImportRefusalsTest {
     imports.assertRefused(
         "the folder's name is \"../olmoe\"; allowed are letters, digits",
         imports.run(Imports.MODELS.resolve("olmoe"), "--name", "../olmoe"));
+    imports.assertRefused(
+        "--name gives the model another one",
+        imports.run(Files.move(imports.copyOf("olmoe"), folder.resolve("my model"))));
   }
 
   @ParameterizedTest
@@ -194,6 +197,28 @@ class ImportRefusalsTest {
                   new float[elements], shape.stream().mapToLong(Long::longValue).toArray()));
         });
     imports.assertRefused("allowed is an even number of columns", imports.run(model));
+  }
+
+  /** In an expert whose error is not measured. */
+  @ParameterizedTest
+  @CsvSource({"fp16, 1e5", "bf16, 3.4e38", "bf16, NaN"})
+  void refusesWeightsThatDoNotFit(String dtype, float weight) throws IOException {
+    Path model = imports.copyOf("olmoe");
+    Path file = model.resolve("model.safetensors");
+    String name = "model.layers.0.mlp.experts.3.down_proj.weight";
+    imports.rewrite(
+        file,
+        file,
+        tensors -> {
+          StoredTensor old = requireNonNull(tensors.get(name));
+          float[] weights = new float[Math.toIntExact(old.elements())];
+          weights[5] = weight;
+          tensors.put(
+              name,
+              Tensors.fp32(weights, old.shape().stream().mapToLong(Long::longValue).toArray()));
+        });
+    imports.assertRefused(
+        "element 5 of tensor \"" + name + "\" does not fit", imports.run(model, "--dtype", dtype));
   }
 
   @Test

@@ -14,6 +14,7 @@ import dev.guildhall.safetensors.SafetensorsFile;
 import dev.guildhall.safetensors.SafetensorsWriter;
 import dev.guildhall.safetensors.StoredTensor;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -108,6 +109,64 @@ class ImportedModelsTest {
             new float[32],
             Tensors.floats(forward(system, name, Tensors.random(1, 32)).getOutput()));
       }
+    }
+  }
+
+  /** An expert of 2 GiB, and processes that have no room for it. */
+  @Test
+  void memoryIsThatOfTheRanksOwnExperts() throws Exception {
+    Path file = folder.resolve("uneven.safetensors");
+    SparseSafetensors.write(file, unevenExperts(), 0);
+    Path model = imports.repository().resolve("uneven");
+    try (CommandProcess imported =
+        limited("import", file.toString(), "--k=1", "--link", "--output=" + imports.repository())) {
+      Await.until(
+          "the import is done",
+          () -> {
+            assertTrue(anonymousMib(imported.pid()) < 400, "the import takes memory");
+            return Files.exists(model);
+          });
+    }
+    try (CommandProcess expert =
+        limited(
+            "expert",
+            "--repository=" + imports.repository(),
+            "--ep-rank=0",
+            "--ep-size=2",
+            "--port=0",
+            "--metrics-port=0")) {
+      var _ = expert.port("grpc"); // It is ready.
+      assertTrue(anonymousMib(expert.pid()) < 400, "another rank's expert is in memory");
+    }
+  }
+
+  private CommandProcess limited(String... arguments) throws IOException {
+    return CommandProcess.start(folder, List.of(), List.of("-Xmx128m"), List.of(arguments));
+  }
+
+  /** The first is small. */
+  private static Map<String, List<Long>> unevenExperts() {
+    long hidden = 1024;
+    Map<String, List<Long>> shapes = new LinkedHashMap<>();
+    shapes.put("moe.deepspeed_moe.gate.wg.weight", List.of(2L, hidden));
+    for (int expert = 0; expert < 2; expert++) {
+      long ffn = expert == 0 ? 16 : 1 << 18;
+      String name = "moe.deepspeed_moe.experts.deepspeed_experts." + expert;
+      shapes.put(name + ".fc1.weight", List.of(ffn, hidden));
+      shapes.put(name + ".fc2.weight", List.of(hidden, ffn));
+    }
+    return shapes;
+  }
+
+  /** What a process holds beside mapped files; 0 when it has ended. */
+  private static long anonymousMib(long pid) {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/" + pid + "/status"))) {
+      return lines
+          .filter(line -> line.startsWith("RssAnon:"))
+          .mapToLong(line -> Long.parseLong(line.replaceAll("[^0-9]", "")) / 1024)
+          .sum();
+    } catch (IOException | UncheckedIOException e) {
+      return 0;
     }
   }
 

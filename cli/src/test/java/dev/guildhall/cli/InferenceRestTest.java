@@ -63,6 +63,14 @@ class InferenceRestTest {
     leaks.close();
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"{", "{\"inputs\": []}"})
+  void requestsThatAreNotRunAreCounted(String body) throws Exception {
+    double before = system.refused("INVALID_ARGUMENT");
+    assertEquals(400, rest.post("/v2/models/digits/infer", body).statusCode());
+    assertEquals(before + 1, system.refused("INVALID_ARGUMENT"));
+  }
+
   @Test
   void answersTheDigitsLayerInJsonAsDeepSpeedDid() throws Exception {
     // Sixty at a time: the router takes 1 MiB a request, and text is longer than what it says.

@@ -102,6 +102,16 @@ final class ServedSystem implements AutoCloseable {
     }
   }
 
+  /** Requests that ended so without having been run. */
+  double refused(String status) throws IOException, InterruptedException {
+    String counter = "guildhall_requests_total{layer=\"\",status=\"%s\"} ".formatted(status);
+    return metrics()
+        .lines()
+        .filter(line -> line.startsWith(counter))
+        .mapToDouble(line -> Double.parseDouble(line.substring(counter.length())))
+        .sum();
+  }
+
   @Override
   public void close() {
     channel.shutdownNow();

@@ -366,6 +366,15 @@ class ServingApiTest {
   }
 
   @Test
+  void requestsThatAreNotRunAreCounted() throws Exception {
+    double before = system.refused("NOT_FOUND");
+    assertThrows(
+        StatusRuntimeException.class,
+        () -> system.client().forward(Requests.random("no such layer", 1, 4, 1).build()));
+    assertEquals(before + 1, system.refused("NOT_FOUND"));
+  }
+
+  @Test
   void metricsAreReadableAndCountWhatWasServed() throws Exception {
     goodOne();
     String text = system.metrics();

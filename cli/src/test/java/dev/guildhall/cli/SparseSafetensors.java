@@ -30,7 +30,8 @@ final class SparseSafetensors {
       offset = addEntry(header, entry.getKey(), "F32", entry.getValue(), offset, 4);
     }
     long end = addEntry(header, "model.rest", "U8", List.of(restBytes), offset, 1);
-    byte[] json = header.toString().getBytes(UTF_8);
+    String text = header.toString();
+    byte[] json = (text + " ".repeat(-text.length() & 7)).getBytes(UTF_8);
     try (FileChannel channel =
         FileChannel.open(
             file,

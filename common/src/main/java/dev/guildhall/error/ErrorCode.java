@@ -21,6 +21,11 @@ public enum ErrorCode {
   /** A defect on our side. */
   INTERNAL;
 
+  /** Whether the service has failed, and not its caller. */
+  public boolean isServersFault() {
+    return this == UNAVAILABLE || this == DEADLINE_EXCEEDED || this == INTERNAL;
+  }
+
   /** What a failure counts as. */
   public static ErrorCode of(Throwable failure) {
     return switch (failure) {

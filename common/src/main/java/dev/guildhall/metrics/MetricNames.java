@@ -2,10 +2,13 @@ package dev.guildhall.metrics;
 
 /** Every metric of ours by its Micrometer name; Prometheus shows dots as underscores. */
 public final class MetricNames {
-  /** Router, counter, by layer (empty if refused unread) and status: requests answered. */
+  /** Router, counter, by layer (empty if it was not run) and status: requests answered. */
   public static final String REQUESTS = "guildhall.requests";
 
-  /** Router, timer, by layer: a request from its arrival to its answer. */
+  /**
+   * Router, timer, by layer: a request from when it is read until its answer is ready to be
+   * written.
+   */
   public static final String REQUEST_DURATION = "guildhall.request.duration";
 
   /** Router, counter, by layer: tokens of answered requests. */

@@ -72,6 +72,11 @@ public record LayerConfig(
         "use_shared_expert",
         true,
         "false beside use_residual: a layer has one of them");
+    check(
+        precision == Precision.FP32 || !(expert instanceof ExpertArchitecture.Onnx),
+        "precision",
+        precision.configName(),
+        "nothing beside onnx, whose files say what is computed");
     checkFactor("routed_scaling_factor", scoring.scale());
     Optional<Scoring.Groups> groups = scoring.groups();
     if (groups.isPresent()) {

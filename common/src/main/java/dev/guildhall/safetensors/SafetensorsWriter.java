@@ -51,7 +51,10 @@ public final class SafetensorsWriter {
           writeData(channel, tensor.read(arena));
         }
       }
-    } catch (IOException | RuntimeException | Error e) {
+    } catch (IOException e) {
+      Files.deleteIfExists(partial);
+      throw new IOException("%s cannot be written: %s".formatted(path, e.getMessage()), e);
+    } catch (RuntimeException | Error e) {
       Files.deleteIfExists(partial);
       throw e;
     }

@@ -25,7 +25,7 @@ import java.util.concurrent.TimeUnit;
 public final class TraceSpan {
   /** Of what is not traced. */
   public static final TraceSpan NONE =
-      new TraceSpan(TracerProvider.noop().get(""), Span.getInvalid(), 0);
+      new TraceSpan(TracerProvider.noop().get(""), Span.getInvalid(), false, 0);
 
   private static final String SYSTEM = "rpc.system.name";
 
@@ -36,13 +36,17 @@ public final class TraceSpan {
   private final Span span;
   private final boolean recording;
 
+  /** Of what another process asked for. */
+  private final boolean served;
+
   /** From {@link System#nanoTime} to nanoseconds since 1970, the same within a trace. */
   private final long epochOffset;
 
-  TraceSpan(Tracer tracer, Span span, long epochOffset) {
+  TraceSpan(Tracer tracer, Span span, boolean served, long epochOffset) {
     this.tracer = tracer;
     this.span = span;
     this.recording = span.isRecording();
+    this.served = served;
     this.epochOffset = epochOffset;
   }
 
@@ -91,7 +95,7 @@ public final class TraceSpan {
 
   private TraceSpan begin(SpanBuilder builder, long nanoTime) {
     builder.setStartTimestamp(nanoTime + epochOffset, TimeUnit.NANOSECONDS);
-    return new TraceSpan(tracer, builder.startSpan(), epochOffset);
+    return new TraceSpan(tracer, builder.startSpan(), false, epochOffset);
   }
 
   public TraceSpan tag(String name, String value) {
@@ -136,7 +140,10 @@ public final class TraceSpan {
     }
   }
 
-  /** Ends it with what went wrong. That nobody wants the answer any more is no error. */
+  /**
+   * Ends it with what went wrong. What a caller did wrong is no error of the span that serves it,
+   * as OpenTelemetry's conventions say, and neither is that nobody wants the answer any more.
+   */
   public void fail(Throwable failure) {
     if (!recording) {
       return;
@@ -146,8 +153,9 @@ public final class TraceSpan {
       giveUp();
     } else {
       span.setAttribute("error.type", code.name());
-      span.setAttribute("rpc.response.status_code", code.name());
-      span.setStatus(StatusCode.ERROR, String.valueOf(failure.getMessage()));
+      if (!served || code.isServersFault()) {
+        span.setStatus(StatusCode.ERROR, String.valueOf(failure.getMessage()));
+      }
       end();
     }
   }

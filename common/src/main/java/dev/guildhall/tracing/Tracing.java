@@ -136,7 +136,7 @@ public final class Tracing implements AutoCloseable {
             .setSpanKind(SpanKind.SERVER)
             .setStartTimestamp(epochNanos, TimeUnit.NANOSECONDS)
             .startSpan();
-    return new TraceSpan(running.tracer(), span, epochNanos - nanoTime);
+    return new TraceSpan(running.tracer(), span, true, epochNanos - nanoTime);
   }
 
   private static long epochNanos() {

@@ -138,6 +138,9 @@ class LayerConfigTest {
         arguments(
             right().setPrecision("int2"),
             "precision is int2; allowed is one of fp32, fp16, int8, int4"),
+        arguments(
+            right().setOnnx(OnnxExpert.getDefaultInstance()).setPrecision("int4"),
+            "precision is int4; allowed is nothing beside onnx, whose files say what is computed"),
         arguments(right().setNGroup(3), "n_group is 3; allowed is a divisor of num_experts 8"),
         arguments(
             right().setK(3).setNGroup(4).setTopkGroup(1),

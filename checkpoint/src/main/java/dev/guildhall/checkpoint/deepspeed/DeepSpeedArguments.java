@@ -1,5 +1,6 @@
 package dev.guildhall.checkpoint.deepspeed;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -34,10 +35,27 @@ public record DeepSpeedArguments(
 
   /** What was taken for granted that changes the outputs. */
   List<String> notes() {
-    return activation.isPresent()
+    List<String> taken = new ArrayList<>();
+    take(taken, capacityFactor, "--capacity-factor 1.0");
+    take(taken, evalCapacityFactor, "--eval-capacity-factor 1.0");
+    take(taken, minCapacity, "--min-capacity 4");
+    take(taken, noisyGatePolicy, "--noisy-gate-policy None");
+    take(taken, dropTokens, "--drop-tokens true");
+    take(taken, useRts, "--use-rts true");
+    if (k.equals(Optional.of(2))) {
+      take(taken, top2SecondExpertSampling, "--top2-2nd-expert-sampling true");
+    }
+    take(taken, activation, "--activation " + USUAL_ACTIVATION);
+    return taken.isEmpty()
         ? List.of()
         : List.of(
-            "the experts' activation is taken to be %s, as the checkpoint does not tell; --activation sets it"
-                .formatted(USUAL_ACTIVATION));
+            "the checkpoint does not tell these, which are taken to be as they usually are: "
+                + String.join(", ", taken));
+  }
+
+  private static void take(List<String> taken, Optional<?> argument, String usual) {
+    if (argument.isEmpty()) {
+      taken.add(usual);
+    }
   }
 }

@@ -3,7 +3,6 @@ package dev.guildhall.router.api;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import dev.guildhall.router.admission.Caller;
-import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
@@ -66,14 +65,12 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
       answer.failed(RequestStream.tooLate());
       return;
     }
-    ForwardJob job;
-    try {
-      job = translator.toJob(request, caller, System.nanoTime() + timeoutNanos, trace);
-    } catch (RuntimeException | OutOfMemoryError e) {
-      answer.failed(e);
-      return;
-    }
-    stream.start(answer, () -> forward.start(job, answer));
+    stream.start(
+        answer,
+        () ->
+            forward.start(
+                () -> translator.toJob(request, caller, System.nanoTime() + timeoutNanos, trace),
+                answer));
   }
 
   private RequestTrace trace(ForwardRequest request) {
@@ -81,9 +78,7 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
         request.getTraceparent().isEmpty()
             ? callSpan
             : new TraceContext(request.getTraceparent(), request.getTracestate());
-    RequestTrace trace = forward.trace(NAME, span, ForwardTranslator.id(request));
-    trace.span().grpc(NAME);
-    return trace;
+    return forward.grpcTrace(NAME, span, ForwardTranslator.id(request));
   }
 
   @Override
@@ -135,10 +130,10 @@ final class ForwardStream implements StreamObserver<TensorMessage<ForwardRequest
     }
 
     private void answered(TensorMessage<ForwardResponse> response) {
-      stream.finished(this);
+      stream.forget(this);
       stream.window().answered(requestBytes, response.payload().readableBytes());
       stream.writer().write(response);
-      stream.closed(1);
+      stream.answered(1);
     }
   }
 }

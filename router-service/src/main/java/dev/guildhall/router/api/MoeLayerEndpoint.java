@@ -10,7 +10,7 @@ import dev.guildhall.proto.ListLayersRequest;
 import dev.guildhall.proto.ListLayersResponse;
 import dev.guildhall.proto.MoeLayerServiceGrpc;
 import dev.guildhall.repository.LayerConfig;
-import dev.guildhall.router.forward.ForwardJob;
+import dev.guildhall.router.admission.Caller;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
@@ -90,22 +90,15 @@ public final class MoeLayerEndpoint implements BindableService {
     ServerCallStreamObserver<TensorMessage<ForwardResponse>> responses =
         (ServerCallStreamObserver<TensorMessage<ForwardResponse>>) observer;
     RequestTrace trace =
-        forward.trace(FORWARD_NAME, TraceHeader.current(), ForwardTranslator.id(request.header()));
-    trace.span().grpc(FORWARD_NAME);
+        forward.grpcTrace(
+            FORWARD_NAME, TraceHeader.current(), ForwardTranslator.id(request.header()));
     UnaryAnswer answer = new UnaryAnswer(request.header(), trace, responses);
-    ForwardJob job;
-    try {
-      job =
-          translator.toJob(
-              request, TokenCheck.CALLER.get(), System.nanoTime() + limits.timeoutNanos(), trace);
-    } catch (RuntimeException | OutOfMemoryError e) {
-      answer.failed(e);
-      return;
-    }
     // Set before the start: an answer may come at once, and its stream must know who is gone.
     CancelSwitch cancel = new CancelSwitch();
     responses.setOnCancelHandler(cancel);
-    cancel.set(forward.start(job, answer));
+    long deadline = System.nanoTime() + limits.timeoutNanos();
+    Caller caller = TokenCheck.CALLER.get();
+    cancel.set(forward.start(() -> translator.toJob(request, caller, deadline, trace), answer));
   }
 
   private StreamObserver<TensorMessage<ForwardRequest>> forwardStream(

@@ -81,7 +81,10 @@ public final class RequestStream<A extends MessageLite> {
     return writer;
   }
 
-  /** A request of so many bytes has come: it is to be answered, and {@link #closed} then. */
+  /**
+   * A request of so many bytes has come: it is to be answered, and that is to be told by {@link
+   * #answered}.
+   */
   public void arrived(int bytes) {
     open.incrementAndGet();
     window.arrived(bytes);
@@ -98,7 +101,7 @@ public final class RequestStream<A extends MessageLite> {
   }
 
   /**
-   * Runs a request; if the stream ends before it is {@link #finished}, it is cancelled.
+   * Runs a request; if the stream ends before it is {@link #forget forgotten}, it is cancelled.
    *
    * @param start gives what cancels it
    */
@@ -108,13 +111,13 @@ public final class RequestStream<A extends MessageLite> {
     cancel.set(start.get());
   }
 
-  /** A request runs no more. */
-  public void finished(Object answer) {
+  /** A request runs no more: there is nothing to cancel. */
+  public void forget(Object answer) {
     cancels.remove(answer);
   }
 
   /** The writer has the answers to so many requests. */
-  public void closed(int requests) {
+  public void answered(int requests) {
     if (requests > 0 && open.addAndGet(-requests) == 0) {
       writer.complete();
     }
@@ -123,7 +126,7 @@ public final class RequestStream<A extends MessageLite> {
   /** Takes no more requests; the stream ends when those it has are answered. */
   public void drain() {
     if (!lastTaken.getAndSet(true)) {
-      closed(1);
+      answered(1);
     }
   }
 

@@ -80,9 +80,9 @@ public final class ForwardMetrics {
     };
   }
 
-  /** A request was refused before it was read; its layer is not known. */
-  void refusedUnread() {
-    requests("", ErrorCode.RESOURCE_EXHAUSTED.name()).increment();
+  /** A request was refused before it was read, or could not be run: it counts for no layer. */
+  void refused(Throwable failure) {
+    requests("", ErrorCode.of(failure).name()).increment();
   }
 
   /** What has been counted of a layer so far; zeros if it has had no request. */

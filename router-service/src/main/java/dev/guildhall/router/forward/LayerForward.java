@@ -67,6 +67,35 @@ public final class LayerForward {
     return new RequestTrace(requestId, watch.tracing().request(name, caller));
   }
 
+  /** The same of a method of gRPC. */
+  public RequestTrace grpcTrace(String method, TraceContext caller, String requestId) {
+    RequestTrace trace = trace(method, caller, requestId);
+    trace.span().grpc(method);
+    return trace;
+  }
+
+  /** Counts a request that ends without having been started. */
+  public void refused(Throwable failure) {
+    watch.metrics().refused(failure);
+  }
+
+  /**
+   * Makes a request's job and starts it.
+   *
+   * @param job throws if the request is not right, which the listener is told then
+   */
+  public Runnable start(Supplier<ForwardJob> job, ForwardListener listener) {
+    ForwardJob made;
+    try {
+      made = job.get();
+    } catch (RuntimeException | OutOfMemoryError e) {
+      refused(e);
+      listener.failed(e);
+      return () -> {};
+    }
+    return start(made, listener);
+  }
+
   /**
    * Starts a request; it ends with the listener being told, at the latest when its deadline passes.
    *
@@ -122,7 +151,7 @@ public final class LayerForward {
     try {
       budget.check();
     } catch (GuildhallException e) {
-      watch.metrics().refusedUnread();
+      refused(e);
       throw e;
     }
   }

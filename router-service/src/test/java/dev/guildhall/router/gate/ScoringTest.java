@@ -99,6 +99,16 @@ class ScoringTest {
     assertArrayEquals(new int[] {3, 2}, routing.expert());
   }
 
+  /** Where transformers takes other groups' experts for 0, which is more than these have. */
+  @Test
+  void expertsOfOtherGroupsAreNotChosenForWantOfPositiveScores() {
+    Groups best = new Groups(3, 1, GroupScore.MAX);
+    Scoring scoring = new Scoring(ScoreFunction.SIGMOID, false, 1, Optional.of(best));
+    Routing routing =
+        route(layer(6, 2, scoring).correctionBias(-1, -2, -3, -3, -3, -3), 0, 0, 0, 0, 0, 0);
+    assertArrayEquals(new int[] {0, 1}, routing.expert());
+  }
+
   @Test
   void lostRoutesLeaveTheOthersScaled() {
     Gate gate = layer(4, 2, scoring(ScoreFunction.SIGMOID, true, 2.5)).gate();

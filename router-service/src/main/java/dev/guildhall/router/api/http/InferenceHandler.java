@@ -124,10 +124,7 @@ public final class InferenceHandler extends Handler.Abstract {
 
   private void infer(RestPath path, Caller caller, Exchange exchange) throws IOException {
     forward.checkRoom();
-    RestCall call;
-    try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
-      call = new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
-    }
+    RestCall call = read(path, exchange);
     RequestTrace trace = forward.trace(INFER_NAME, callerSpan(exchange), call.call().id());
     TraceSpan span = trace.span();
     span.tag("http.request.method", "POST").tag("http.route", INFER_ROUTE);
@@ -142,6 +139,15 @@ public final class InferenceHandler extends Handler.Abstract {
     }
   }
 
+  private RestCall read(RestPath path, Exchange exchange) throws IOException {
+    try (RequestBody body = exchange.body(settings.maxBodyBytes())) {
+      return new RestCallReader(body, exchange.jsonBytes()).read(path.model(), path.version());
+    } catch (RuntimeException | OutOfMemoryError e) {
+      forward.refused(e);
+      throw e;
+    }
+  }
+
   private static TraceContext callerSpan(Exchange exchange) {
     return new TraceContext(
         exchange.header(TraceContext.TRACEPARENT).orElse(""),
@@ -150,8 +156,13 @@ public final class InferenceHandler extends Handler.Abstract {
 
   private void infer(RestCall call, Caller caller, Exchange exchange, RequestTrace trace)
       throws IOException {
-    InferTranslator.Ready ready =
-        translator.ready(call.call(), caller, OptionalLong.empty(), trace);
+    InferTranslator.Ready ready;
+    try {
+      ready = translator.ready(call.call(), caller, OptionalLong.empty(), trace);
+    } catch (RuntimeException | OutOfMemoryError e) {
+      forward.refused(e);
+      throw e;
+    }
     ForwardWait wait = new ForwardWait();
     exchange.onGone(wait);
     wait.cancelWith(forward.start(ready.job(), wait));

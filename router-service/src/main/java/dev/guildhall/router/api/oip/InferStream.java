@@ -8,6 +8,7 @@ import dev.guildhall.router.api.OpenStreams;
 import dev.guildhall.router.api.RequestStream;
 import dev.guildhall.router.api.StreamLimits;
 import dev.guildhall.router.api.TraceHeader;
+import dev.guildhall.router.forward.ForwardJob;
 import dev.guildhall.router.forward.ForwardListener;
 import dev.guildhall.router.forward.ForwardResult;
 import dev.guildhall.router.forward.LayerForward;
@@ -64,8 +65,7 @@ final class InferStream implements StreamObserver<InferMessage> {
 
   @Override
   public void onNext(InferMessage request) {
-    RequestTrace trace = forward.trace(NAME, callSpan, request.header().getId());
-    trace.span().grpc(NAME);
+    RequestTrace trace = forward.grpcTrace(NAME, callSpan, request.header().getId());
     Answer answer = new Answer(request, trace);
     stream.arrived(answer.requestBytes);
     synchronized (answers) {
@@ -76,16 +76,15 @@ final class InferStream implements StreamObserver<InferMessage> {
       answer.failed(RequestStream.tooLate());
       return;
     }
-    InferTranslator.Ready ready;
-    try {
-      // The end of the stream's own time, if it has one, ends the stream and all that is in it.
-      ready = translator.ready(InferWire.read(request), caller, OptionalLong.empty(), trace);
-    } catch (RuntimeException | OutOfMemoryError e) {
-      answer.failed(e);
-      return;
-    }
+    stream.start(answer, () -> forward.start(() -> job(request, answer), answer));
+  }
+
+  private ForwardJob job(InferMessage request, Answer answer) {
+    // The end of the stream's own time, if it has one, ends the stream and all that is in it.
+    InferTranslator.Ready ready =
+        translator.ready(InferWire.read(request), caller, OptionalLong.empty(), answer.trace);
     answer.question = ready.question();
-    stream.start(answer, () -> forward.start(ready.job(), answer));
+    return ready.job();
   }
 
   private void taken() {
@@ -109,7 +108,7 @@ final class InferStream implements StreamObserver<InferMessage> {
       }
     }
     stream.writer().drain();
-    stream.closed(given);
+    stream.answered(given);
   }
 
   @Override
@@ -188,7 +187,7 @@ final class InferStream implements StreamObserver<InferMessage> {
     }
 
     private void answered(TensorMessage<ModelStreamInferResponse> message) {
-      stream.finished(this);
+      stream.forget(this);
       synchronized (answers) {
         response = message;
       }

@@ -153,14 +153,15 @@ public final class InferenceEndpoint implements BindableService {
     ServerCallStreamObserver<TensorMessage<ModelInferResponse>> responses =
         (ServerCallStreamObserver<TensorMessage<ModelInferResponse>>) observer;
     boolean raw = InferWire.isRaw(request);
-    RequestTrace trace = forward.trace(INFER_NAME, TraceHeader.current(), request.header().getId());
-    trace.span().grpc(INFER_NAME);
+    RequestTrace trace =
+        forward.grpcTrace(INFER_NAME, TraceHeader.current(), request.header().getId());
     InferTranslator.Ready ready;
     try {
       ready =
           translator.ready(
               InferWire.read(request), TokenCheck.CALLER.get(), StreamLimits.callNanos(), trace);
     } catch (RuntimeException | OutOfMemoryError e) {
+      forward.refused(e);
       trace.fail(e, () -> responses.onError(Statuses.toCallFailure(e)));
       return;
     }
