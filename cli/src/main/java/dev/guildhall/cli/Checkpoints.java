@@ -2,7 +2,7 @@ package dev.guildhall.cli;
 
 import dev.guildhall.checkpoint.Checkpoint;
 import dev.guildhall.checkpoint.deepspeed.DeepSpeedArguments;
-import dev.guildhall.checkpoint.deepspeed.DeepSpeedFolder;
+import dev.guildhall.checkpoint.deepspeed.DeepSpeedCheckpoint;
 import dev.guildhall.checkpoint.deepspeed.StateDictFile;
 import dev.guildhall.checkpoint.huggingface.HuggingFaceCheckpoint;
 import dev.guildhall.error.ErrorCode;
@@ -29,7 +29,7 @@ final class Checkpoints {
           ErrorCode.NOT_FOUND, "%s is neither a folder nor a .safetensors file".formatted(source));
     }
     if (!Files.exists(source.resolve("config.json"))) {
-      return DeepSpeedFolder.open(source, arguments);
+      return DeepSpeedCheckpoint.open(source, arguments);
     }
     if (!arguments.isEmpty()) {
       throw GuildhallException.invalidArgument(

@@ -16,14 +16,14 @@ import java.util.Map;
  * @param experts each expert's tensors by their names within the expert, for example {@code
  *     fc1.weight}; every expert has the same names, types and shapes
  */
-public record DeepSpeedLayer(
+record DeepSpeedLayer(
     String prefix, Map<String, StoredTensor> dense, List<Map<String, StoredTensor>> experts) {
-  public DeepSpeedLayer {
+  DeepSpeedLayer {
     dense = Collections.unmodifiableMap(new LinkedHashMap<>(dense));
     experts = List.copyOf(experts);
   }
 
-  public int numExperts() {
+  int numExperts() {
     return experts.size();
   }
 }

@@ -1,9 +1,9 @@
 package dev.guildhall.checkpoint.deepspeed;
 
-import static dev.guildhall.checkpoint.deepspeed.CheckpointFolder.wrong;
+import static dev.guildhall.checkpoint.deepspeed.CheckpointFiles.wrong;
 import static java.util.Objects.requireNonNull;
 
-import dev.guildhall.checkpoint.deepspeed.CheckpointFolder.ExpertFile;
+import dev.guildhall.checkpoint.deepspeed.CheckpointFiles.ExpertFile;
 import dev.guildhall.checkpoint.torch.TorchFile;
 import dev.guildhall.safetensors.StoredTensor;
 import java.nio.file.Path;
@@ -27,7 +27,6 @@ final class LayerAssembly {
   private static final String NUM_EXPERTS = "num_experts";
 
   private final TorchFile denseFile;
-  private final Map<String, StoredTensor> tensors = new LinkedHashMap<>();
   private final Map<String, StoredTensor> dense = new LinkedHashMap<>();
   private final Map<String, Path> origins = new LinkedHashMap<>();
 
@@ -45,11 +44,11 @@ final class LayerAssembly {
         .forEach((name, tensor) -> {
           if (name.startsWith(MODULE)) {
             String inModel = name.substring(MODULE.length());
-            put(inModel, tensor, denseFile.path());
+            claim(inModel, denseFile.path());
             dense.put(inModel, tensor);
           }
         });
-    if (tensors.isEmpty()) {
+    if (dense.isEmpty()) {
       throw wrong(denseFile.path(), "has no tensors under \"module\", where DeepSpeed saves them");
     }
   }
@@ -72,7 +71,7 @@ final class LayerAssembly {
           if (file.layer().isPresent()) {
             checkPrefix(file.path(), file.layer().getAsInt(), name.prefix());
           }
-          put(fullName, tensor, file.path());
+          claim(fullName, file.path());
           experts
               .computeIfAbsent(name.prefix(), _ -> new TreeMap<>())
               .computeIfAbsent(name.expert(), _ -> new LinkedHashMap<>())
@@ -90,16 +89,11 @@ final class LayerAssembly {
     }
   }
 
-  private void put(String name, StoredTensor tensor, Path file) {
+  private void claim(String name, Path file) {
     Path other = origins.put(name, file);
     if (other != null) {
       throw wrong(file, "has the tensor \"%s\", which %s has too".formatted(name, other));
     }
-    tensors.put(name, tensor);
-  }
-
-  Map<String, StoredTensor> tensors() {
-    return tensors;
   }
 
   /** The layers in the model's order, by the module's prefix. */

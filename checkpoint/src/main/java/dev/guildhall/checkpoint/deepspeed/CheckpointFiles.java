@@ -24,7 +24,7 @@ import java.util.stream.Stream;
  * @param dense of everything but the experts
  * @param experts in the order of layer and number
  */
-record CheckpointFolder(Path folder, Path dense, List<ExpertFile> experts) {
+record CheckpointFiles(Path folder, Path dense, List<ExpertFile> experts) {
   private static final String LATEST = "latest";
   private static final int MAX_LATEST_BYTES = 1000;
   private static final String DENSE = "mp_rank_00_model_states.pt";
@@ -49,7 +49,7 @@ record CheckpointFolder(Path folder, Path dense, List<ExpertFile> experts) {
    * @param path with the file {@code latest}, which names a folder in it, or with the files
    * @throws GuildhallException NOT_FOUND or INVALID_ARGUMENT naming the file and what is wrong
    */
-  static CheckpointFolder find(Path path) {
+  static CheckpointFiles find(Path path) {
     // The empty path, the working folder, is nobody's parent.
     Path given = path.toString().isEmpty() ? Path.of(".") : path;
     if (!Files.isDirectory(given)) {
@@ -66,7 +66,7 @@ record CheckpointFolder(Path folder, Path dense, List<ExpertFile> experts) {
               folder.resolve(name),
               "the checkpoint is cut into several model-parallel ranks; allowed is one (mp_rank_00)");
         });
-    return new CheckpointFolder(folder, dense(folder, names), experts(folder, names));
+    return new CheckpointFiles(folder, dense(folder, names), experts(folder, names));
   }
 
   private static Path latest(Path given) {

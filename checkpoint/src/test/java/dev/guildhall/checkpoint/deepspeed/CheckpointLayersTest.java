@@ -23,7 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class DeepSpeedCheckpointTest {
+class CheckpointLayersTest {
   /** The checkpoint that examples/digits was imported from, as DeepSpeed wrote it. */
   private static final Path DIGITS = Path.of("src/test/resources/deepspeed/digits");
 
@@ -42,13 +42,11 @@ class DeepSpeedCheckpointTest {
   @ParameterizedTest
   @ValueSource(strings = {"", "global_step920"})
   void readsWhatDeepSpeedSavedOfDigits(String tag) {
-    try (DeepSpeedCheckpoint digits = DeepSpeedCheckpoint.open(DIGITS.resolve(tag));
+    try (CheckpointLayers digits = CheckpointLayers.open(DIGITS.resolve(tag));
         SafetensorsFile weights = SafetensorsFile.open(DIGITS_WEIGHTS)) {
-      assertEquals(List.of("moe"), digits.layers());
-      assertEquals(weights.tensors().keySet(), digits.tensors().keySet());
-      digits.tensors().forEach((name, tensor) -> assertSame(weights.tensor(name), tensor));
-
-      DeepSpeedLayer moe = digits.layer("moe");
+      assertEquals(Set.of("moe"), digits.byPrefix().keySet());
+      DeepSpeedLayer moe = layer(digits, "moe");
+      moe.dense().forEach((name, tensor) -> assertSame(weights.tensor("moe." + name), tensor));
       assertEquals("moe", moe.prefix());
       assertEquals(8, moe.numExperts());
       assertEquals(
@@ -64,9 +62,12 @@ class DeepSpeedCheckpointTest {
       assertEquals(
           List.of("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"),
           List.copyOf(moe.experts().getFirst().keySet()));
-      assertSame(
-          weights.tensor("moe.deepspeed_moe.experts.deepspeed_experts.5.fc2.bias"),
-          requireNonNull(moe.experts().get(5).get("fc2.bias")));
+      for (int expert = 0; expert < moe.numExperts(); expert++) {
+        String prefix = "moe.deepspeed_moe.experts.deepspeed_experts." + expert + ".";
+        moe.experts()
+            .get(expert)
+            .forEach((name, tensor) -> assertSame(weights.tensor(prefix + name), tensor));
+      }
     }
   }
 
@@ -75,6 +76,10 @@ class DeepSpeedCheckpointTest {
     assertEquals(expected.shape(), tensor.shape());
     assertEquals(-1, expected.data().mismatch(tensor.data()));
     assertTrue(tensor.data().isMapped());
+  }
+
+  private static DeepSpeedLayer layer(CheckpointLayers checkpoint, String prefix) {
+    return requireNonNull(checkpoint.byPrefix().get(prefix));
   }
 
   private static String name(String prefix, int expert, String inExpert) {
@@ -105,7 +110,7 @@ class DeepSpeedCheckpointTest {
   private void refused(ErrorCode code, Path open, Path named, String why) {
     long mapped = MAPPED.getCount();
     GuildhallException e =
-        assertThrows(GuildhallException.class, () -> DeepSpeedCheckpoint.open(open).close());
+        assertThrows(GuildhallException.class, () -> CheckpointLayers.open(open).close());
     assertTrue(e.getMessage().startsWith(named + ": "), e.getMessage());
     assertTrue(e.getMessage().contains(why), e.getMessage());
     assertEquals(code, e.code());
@@ -119,13 +124,9 @@ class DeepSpeedCheckpointTest {
   @Test
   void ordersLayersAsTheModelDoes() throws IOException {
     twoLayers();
-    try (DeepSpeedCheckpoint checkpoint = DeepSpeedCheckpoint.open(folder)) {
-      assertEquals(List.of("net.10.moe", "net.9.moe"), checkpoint.layers());
-      assertEquals(2, checkpoint.layer("net.9.moe").numExperts());
-      assertEquals(6, checkpoint.tensors().size());
-      GuildhallException e = assertThrows(GuildhallException.class, () -> checkpoint.layer("net"));
-      assertEquals(ErrorCode.NOT_FOUND, e.code());
-      assertTrue(e.getMessage().contains("[net.10.moe, net.9.moe]"), e.getMessage());
+    try (CheckpointLayers checkpoint = CheckpointLayers.open(folder)) {
+      assertEquals(List.of("net.10.moe", "net.9.moe"), List.copyOf(checkpoint.byPrefix().keySet()));
+      assertEquals(2, layer(checkpoint, "net.9.moe").numExperts());
     }
   }
 
@@ -135,9 +136,9 @@ class DeepSpeedCheckpointTest {
     for (int expert = 0; expert < 2; expert++) {
       expert("expert_" + expert, name("b", expert, "w"), name("a", expert, "w"));
     }
-    try (DeepSpeedCheckpoint checkpoint = DeepSpeedCheckpoint.open(folder)) {
-      assertEquals(List.of("b", "a"), checkpoint.layers());
-      assertEquals(2, checkpoint.layer("a").numExperts());
+    try (CheckpointLayers checkpoint = CheckpointLayers.open(folder)) {
+      assertEquals(List.of("b", "a"), List.copyOf(checkpoint.byPrefix().keySet()));
+      assertEquals(2, layer(checkpoint, "a").numExperts());
     }
   }
 
@@ -146,9 +147,9 @@ class DeepSpeedCheckpointTest {
     TorchFiles.write(folder.resolve(DENSE), List.of(2), "module.deepspeed_moe.gate.wg.weight");
     expert("layer_0_expert_0", "deepspeed_moe.experts.deepspeed_experts.0.w");
     expert("layer_0_expert_1", "deepspeed_moe.experts.deepspeed_experts.1.w");
-    try (DeepSpeedCheckpoint checkpoint = DeepSpeedCheckpoint.open(folder)) {
-      assertEquals(List.of(""), checkpoint.layers());
-      assertEquals(Set.of("deepspeed_moe.gate.wg.weight"), checkpoint.layer("").dense().keySet());
+    try (CheckpointLayers checkpoint = CheckpointLayers.open(folder)) {
+      assertEquals(Set.of(""), checkpoint.byPrefix().keySet());
+      assertEquals(Set.of("deepspeed_moe.gate.wg.weight"), layer(checkpoint, "").dense().keySet());
     }
   }
 
@@ -199,7 +200,7 @@ class DeepSpeedCheckpointTest {
     twoLayers();
     Files.createFile(folder.resolve("expp_rank_0_mp_rank_00_optim_states.pt"));
     Files.createFile(folder.resolve("zero_pp_rank_1_mp_rank_00_optim_states.pt"));
-    DeepSpeedCheckpoint.open(folder).close();
+    CheckpointLayers.open(folder).close();
   }
 
   @Test
