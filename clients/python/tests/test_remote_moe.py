@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from guildhall import GuildhallError, RemoteMoE
+from guildhall.client import Connection
 from guildhall.v1 import moe_layer_service_pb2 as api
 
 
@@ -129,6 +130,34 @@ def test_requests_are_repeated_while_routers_are_full(scripted):
     with pytest.raises(GuildhallError, match="RESOURCE_EXHAUSTED: full"):
         RemoteMoE(target, "digits", attempts=2)(ones)
     assert len(calls) == 2
+
+
+def test_large_requests_are_repeated_too(scripted):
+    calls = []
+
+    def forward(request, context):
+        calls.append(len(request.hidden_states))
+        if len(calls) == 1:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+        return api.ForwardResponse(shape=[0, 4])
+
+    RemoteMoE(scripted(forward), "digits")(torch.zeros(3, 1 << 18))
+    assert calls == [3 << 20] * 2
+
+
+def test_silent_routers_are_noticed(monkeypatch):
+    opened = {}
+    monkeypatch.setattr(grpc, "insecure_channel", lambda target, options: opened.update(options))
+    Connection("localhost:1").open()
+    assert (opened["grpc.keepalive_time_ms"], opened["grpc.keepalive_timeout_ms"]) == (10_000, 10_000)
+    assert opened["grpc.http2.max_pings_without_data"] == 0
+
+
+def test_secrets_are_not_printed():
+    connection = Connection("localhost:1", token="s3cret", ca=b"a CA", certificate=b"a certificate", key=b"a key")
+    assert "localhost:1" in repr(connection)
+    assert "s3cret" not in repr(connection)
+    assert "a key" not in repr(connection)
 
 
 def test_the_token_is_shown(scripted):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -15,6 +15,13 @@ _FORWARD = "/guildhall.v1.MoeLayerService/Forward"
 
 # Retried by gRPC itself, which waits as long as the router asks for (grpc-retry-pushback-ms).
 _RETRIED = ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]
+
+# What gRPC keeps of a request at most, to send it again: as much as a router takes by default, and the headers. What
+# is larger goes out, but once.
+_RETRY_BYTES = (64 << 20) + (64 << 10)
+
+# A silent router is asked after this, and given up after as long again.
+_KEEP_ALIVE_MS = 10_000
 
 
 class GuildhallError(RuntimeError):
@@ -52,10 +59,10 @@ class Connection:
     target: str
     timeout: float = 30.0
     attempts: int = 4
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     ca: bytes | None = None
     certificate: bytes | None = None
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:
@@ -72,6 +79,11 @@ class Connection:
             ("grpc.service_config", json.dumps(self._service_config())),
             # A new channel does not wait for the backoff of an older one to the same address.
             ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.per_rpc_retry_buffer_size", _RETRY_BYTES),
+            ("grpc.keepalive_time_ms", _KEEP_ALIVE_MS),
+            ("grpc.keepalive_timeout_ms", _KEEP_ALIVE_MS),
+            # Else gRPC asks twice only while a call waits for its answer.
+            ("grpc.http2.max_pings_without_data", 0),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
         ]

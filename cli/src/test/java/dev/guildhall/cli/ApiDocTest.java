@@ -13,6 +13,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -24,8 +25,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /**
- * The examples of docs/api.md, as they stand there: what is bash or Java runs against a router, and
- * prints what the next block says. "..." stands for anything.
+ * The examples of docs/api.md, as they stand there: what is bash, Java or Python runs against a
+ * router, and prints what the next block says. "..." stands for anything.
  */
 class ApiDocTest {
   private static final Path DOCUMENT =
@@ -52,9 +53,11 @@ class ApiDocTest {
     system.close();
   }
 
+  private static final Set<String> LANGUAGES = Set.of("bash", "java", "python");
+
   private record Block(int line, String language, String text) {
     boolean runs() {
-      return language.equals("bash") || language.equals("java");
+      return LANGUAGES.contains(language);
     }
   }
 
@@ -94,7 +97,7 @@ class ApiDocTest {
 
   @Test
   void thereAreThisMany() throws Exception {
-    assertEquals(7, examples().size());
+    assertEquals(8, examples().size());
   }
 
   @ParameterizedTest(name = "{0}")
@@ -106,7 +109,12 @@ class ApiDocTest {
             .text()
             .replace("8000", Integer.toString(system.httpPort()))
             .replace("8001", Integer.toString(system.port()));
-    String printed = example.block().language().equals("java") ? runJava(text) : runBash(text);
+    String printed =
+        switch (example.block().language()) {
+          case "java" -> runJava(text);
+          case "python" -> PythonClient.generate().run(folder, Map.of(), "-c", text);
+          default -> runBash(text);
+        };
     if (example.prints().isPresent()) {
       Block expected = example.prints().get();
       assertTrue(

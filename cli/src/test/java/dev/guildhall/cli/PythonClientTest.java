@@ -4,45 +4,29 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.Gson;
-import dev.guildhall.Tools;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The Python package in clients/python: its own tests, and its example. */
 class PythonClientTest {
-  private static final Path CLIENT =
-      Path.of(System.getProperty("guildhall.home", ".."))
-          .resolve("clients/python")
-          .toAbsolutePath()
-          .normalize();
-
-  private static String python = "";
+  private static PythonClient python;
 
   @BeforeAll
   static void generate() throws IOException {
-    Tools.need("protoc");
-    python = Tools.python("torch", "grpc", "google.protobuf", "pytest", "setuptools");
-    run(Map.of(), "setup.py", "-q", "generate");
-  }
-
-  private static String run(Map<String, String> environment, String... arguments)
-      throws IOException {
-    return Tools.run(
-        CLIENT, environment, Stream.concat(Stream.of(python), Stream.of(arguments)).toList());
+    python = PythonClient.generate("pytest");
   }
 
   @Test
   void itsTestsPass() throws IOException {
     String said =
-        run(
+        python.run(
+            PythonClient.FOLDER,
             Map.of("GUILDHALL_COMMAND", new Gson().toJson(CommandProcess.command(List.of()))),
-            "-B",
             "-m",
             "pytest",
             "-q",
@@ -59,9 +43,9 @@ class PythonClientTest {
             logs, "serve", "--repository=" + Digits.REPOSITORY, "--port=0", "--metrics-port=0")) {
       assertEquals(
           "accuracy 98.33 % (589/599 held-out pictures)\n",
-          run(
-              Map.of("PYTHONPATH", CLIENT.resolve("src").toString()),
-              "-B",
+          python.run(
+              PythonClient.FOLDER,
+              Map.of(),
               "examples/digits.py",
               "--target=localhost:" + server.port("grpc")));
     }

@@ -26,20 +26,30 @@ import java.util.concurrent.TimeUnit;
 public final class RouterClient {
   private final Channel channel;
   private final Duration timeout;
+  private final int streamAttempts;
+
+  /** A client whose streams send a request as often as a connection does that is told nothing. */
+  public RouterClient(Channel channel, Duration timeout) {
+    this(channel, timeout, RouterConnection.USUAL_ATTEMPTS);
+  }
 
   /**
    * A client of a channel that stays the caller's.
    *
-   * @param channel as {@link RouterConnection#open()} makes it
+   * @param channel as {@link RouterConnection#open()} makes it; it repeats calls by itself
    * @param timeout of each call, its repetitions included
+   * @param streamAttempts how often a request of a {@link #stream} is sent at most, as {@link
+   *     RouterConnection#attempts()} says it of calls: a channel cannot be asked
    */
-  public RouterClient(Channel channel, Duration timeout) {
+  public RouterClient(Channel channel, Duration timeout, int streamAttempts) {
+    RouterConnection.requireAttempts(streamAttempts);
     if (timeout.isNegative() || timeout.isZero()) {
       throw new IllegalArgumentException(
           "timeout is %s; allowed is a time above 0".formatted(timeout));
     }
     this.channel = channel;
     this.timeout = timeout;
+    this.streamAttempts = streamAttempts;
   }
 
   /** Runs a layer. */
@@ -83,7 +93,7 @@ public final class RouterClient {
    * @param maxInFlight requests that may wait for their answers; the next one waits for room
    */
   public RouterStream stream(int maxInFlight) {
-    return new RouterStream(channel, timeout, maxInFlight);
+    return new RouterStream(channel, timeout, streamAttempts, maxInFlight);
   }
 
   /** The layers that a router serves. */

@@ -24,7 +24,8 @@ import java.util.concurrent.TimeUnit;
  * @param credentials {@link InsecureChannelCredentials} for plaintext, or TLS as {@link
  *     io.grpc.TlsChannelCredentials} has it
  * @param token shown to the router as {@code authorization: Bearer TOKEN}, if it asks for one
- * @param attempts how often a call is sent at most while routers are unavailable or full, 1 to 5
+ * @param attempts how often a call is sent at most while routers are unavailable or full, 1 to 5;
+ *     {@link RouterClient} takes it for its streams
  * @param maxAnswerBytes the largest answer that is taken
  */
 public record RouterConnection(
@@ -34,20 +35,33 @@ public record RouterConnection(
     int attempts,
     int maxAnswerBytes) {
   private static final int KEEP_ALIVE_SECONDS = 10;
-  private static final int USUAL_ATTEMPTS = 4;
+  static final int USUAL_ATTEMPTS = 4;
   private static final int USUAL_ANSWER_BYTES = 256 << 20;
+
+  /**
+   * What gRPC keeps of a request at most, to send it again: as much as a router takes by default,
+   * and the message's frame. What is larger goes out, but once.
+   */
+  private static final long RETRY_BYTES = (64 << 20) + 1024;
+
+  /** Of all calls of a channel together; they are the callers' own messages, and not copies. */
+  private static final long ALL_RETRY_BYTES = 16 * RETRY_BYTES;
 
   /** What gRPC itself allows. */
   private static final int MOST_ATTEMPTS = 5;
 
   public RouterConnection {
-    if (attempts < 1 || attempts > MOST_ATTEMPTS) {
-      throw new IllegalArgumentException(
-          "attempts is %d; allowed is 1 to %d".formatted(attempts, MOST_ATTEMPTS));
-    }
+    requireAttempts(attempts);
     if (maxAnswerBytes < 1) {
       throw new IllegalArgumentException(
           "maxAnswerBytes is %d; allowed is from 1".formatted(maxAnswerBytes));
+    }
+  }
+
+  static void requireAttempts(int attempts) {
+    if (attempts < 1 || attempts > MOST_ATTEMPTS) {
+      throw new IllegalArgumentException(
+          "attempts is %d; allowed is 1 to %d".formatted(attempts, MOST_ATTEMPTS));
     }
   }
 
@@ -79,11 +93,25 @@ public record RouterConnection(
         .defaultLoadBalancingPolicy("round_robin")
         .defaultServiceConfig(serviceConfig())
         .enableRetry()
+        .perRpcBufferLimit(RETRY_BYTES)
+        .retryBufferSize(ALL_RETRY_BYTES)
         .maxInboundMessageSize(maxAnswerBytes)
         .keepAliveTime(KEEP_ALIVE_SECONDS, TimeUnit.SECONDS)
         .keepAliveTimeout(KEEP_ALIVE_SECONDS, TimeUnit.SECONDS)
         .intercept(token.map(RouterConnection::showing).stream().toList())
         .build();
+  }
+
+  /** Without what is secret. */
+  @Override
+  public String toString() {
+    return "RouterConnection[target=%s, credentials=%s, token=%s, attempts=%d, maxAnswerBytes=%d]"
+        .formatted(
+            target,
+            credentials.getClass().getSimpleName(),
+            token.map(shown -> "***"),
+            attempts,
+            maxAnswerBytes);
   }
 
   private static ClientInterceptor showing(String token) {

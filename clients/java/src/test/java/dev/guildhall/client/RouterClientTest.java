@@ -1,10 +1,12 @@
 package dev.guildhall.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import com.google.protobuf.UnsafeByteOperations;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
 import io.grpc.ManagedChannel;
@@ -14,13 +16,17 @@ import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.time.Duration;
+import java.util.List;
+import java.util.Queue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiConsumer;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -103,6 +109,44 @@ class RouterClientTest {
             LONG);
     assertEquals("a", client.forward(request("a")).getOutput().toStringUtf8());
     assertEquals(3, calls.get());
+  }
+
+  /** More of them than gRPC keeps by itself, each and all together. */
+  @Test
+  void largeRequestsAreRepeatedToo() throws Exception {
+    int calls = 8;
+    Queue<StreamObserver<ForwardResponse>> first = new ConcurrentLinkedQueue<>();
+    AtomicInteger received = new AtomicInteger();
+    RouterClient client =
+        client(
+            (request, to) -> {
+              if (received.incrementAndGet() > calls) {
+                answer(request.toBuilder().clearHiddenStates().build(), to);
+                return;
+              }
+              first.add(to);
+              if (first.size() == calls) {
+                first.forEach(each -> each.onError(Status.UNAVAILABLE.asRuntimeException()));
+              }
+            },
+            LONG);
+    ForwardRequest large =
+        ForwardRequest.newBuilder()
+            .setHiddenStates(UnsafeByteOperations.unsafeWrap(new byte[3 << 20]))
+            .build();
+    List<CompletableFuture<ForwardResponse>> answers =
+        Stream.generate(() -> client.forwardAsync(large)).limit(calls).toList();
+    for (CompletableFuture<ForwardResponse> answer : answers) {
+      var _ = answer.get(30, TimeUnit.SECONDS);
+    }
+    assertEquals(2 * calls, received.get());
+  }
+
+  @Test
+  void aConnectionDoesNotTellItsToken() {
+    String told = router.connection().withToken("s3cret").toString();
+    assertFalse(told.contains("s3cret"), told);
+    assertTrue(told.contains("localhost:"), told);
   }
 
   @Test

@@ -5,10 +5,18 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import com.google.protobuf.UnsafeByteOperations;
 import dev.guildhall.proto.Error;
 import dev.guildhall.proto.ForwardRequest;
 import dev.guildhall.proto.ForwardResponse;
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.ClientInterceptors;
+import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
 import io.grpc.ManagedChannel;
+import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
@@ -17,11 +25,16 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class RouterStreamTest {
   private static final Duration LONG = Duration.ofSeconds(30);
@@ -46,11 +59,12 @@ class RouterStreamTest {
     router.close();
   }
 
+  private static ForwardRequest request(ByteString hiddenStates) {
+    return ForwardRequest.newBuilder().setLayer("digits").setHiddenStates(hiddenStates).build();
+  }
+
   private static ForwardRequest request(int number) {
-    return ForwardRequest.newBuilder()
-        .setLayer("digits")
-        .setHiddenStates(ByteString.copyFromUtf8("request " + number))
-        .build();
+    return request(ByteString.copyFromUtf8("request " + number));
   }
 
   private static void assertAnswered(int number, CompletableFuture<ForwardResponse> answer)
@@ -166,6 +180,145 @@ class RouterStreamTest {
       Status status = failure(stream.send(request(0)));
       assertEquals(Status.Code.UNAVAILABLE, status.getCode());
       assertEquals(4, router.received().size());
+    }
+  }
+
+  /** A message that is too large for the router ends its stream, before and after an answer. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void oneRequestThatARouterDoesNotTakeFailsAlone(boolean answeredBefore) throws Exception {
+    int innocent = 63;
+    ForwardRequest first = request(innocent);
+    CompletableFuture<Void> refusedForGood = new CompletableFuture<>();
+    RouterClient client =
+        client(
+            (request, to) -> {
+              if (request.getHiddenStates().equals(first.getHiddenStates())) {
+                to.onNext(ScriptedRouter.echo(request));
+              } else {
+                // On a stream that the large one has ended, nobody hears it.
+                var _ = refusedForGood.thenRun(() -> to.onNext(ScriptedRouter.echo(request)));
+              }
+            },
+            LONG);
+    try (RouterStream stream = client.stream(innocent + 1)) {
+      if (answeredBefore) {
+        assertAnswered(innocent, stream.send(first));
+      }
+      List<CompletableFuture<ForwardResponse>> answers = new ArrayList<>();
+      for (int i = 0; i < innocent; i++) {
+        answers.add(stream.send(request(i)));
+      }
+      Status refused =
+          failure(stream.send(request(UnsafeByteOperations.unsafeWrap(new byte[5 << 20]))));
+      refusedForGood.complete(null);
+      for (int i = 0; i < innocent; i++) {
+        assertAnswered(i, answers.get(i));
+      }
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, refused.getCode(), refused.toString());
+    }
+  }
+
+  @Test
+  void sendsAsOftenAsItIsToldTo() throws Exception {
+    router.script((request, to) -> to.onError(Status.UNAVAILABLE.asException()));
+    try (RouterStream stream = new RouterClient(channel, LONG, 1).stream(1)) {
+      assertEquals(Status.Code.UNAVAILABLE, failure(stream.send(request(0))).getCode());
+      assertEquals(1, router.received().size());
+    }
+    router.script((request, to) -> error(request, Status.Code.RESOURCE_EXHAUSTED, to));
+    try (RouterStream stream = new RouterClient(channel, LONG, 2).stream(1)) {
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, failure(stream.send(request(0))).getCode());
+      assertEquals(1 + 2, router.received().size());
+    }
+    assertThrows(IllegalArgumentException.class, () -> new RouterClient(channel, LONG, 6));
+  }
+
+  /**
+   * The router wants each to wait for longer than it may take; meanwhile the next ones are sent.
+   */
+  @Test
+  void whatIsLateIsNotSentAgain() throws Exception {
+    Semaphore arrived = new Semaphore(0);
+    RouterClient client =
+        client(
+            (request, to) -> {
+              to.onNext(
+                  ForwardResponse.newBuilder()
+                      .setId(request.getId())
+                      .setError(
+                          Error.newBuilder()
+                              .setCode(Status.Code.RESOURCE_EXHAUSTED.value())
+                              .setRetryAfterMs(300))
+                      .build());
+              arrived.release();
+            },
+            Duration.ofMillis(200));
+    try (RouterStream stream = client.stream(1)) {
+      for (int i = 0; i < 5; i++) {
+        assertEquals(Status.Code.DEADLINE_EXCEEDED, failure(stream.send(request(i))).getCode());
+        assertTrue(arrived.tryAcquire(30, TimeUnit.SECONDS));
+      }
+      assertEquals(5, router.received().size());
+    }
+  }
+
+  @Test
+  void whatIsCancelledMakesRoomAndIsNotSentAgain() throws Exception {
+    CompletableFuture<Runnable> refusal = new CompletableFuture<>();
+    RouterClient client =
+        client(
+            (request, to) -> {
+              if (request.getHiddenStates().toStringUtf8().endsWith("0")) {
+                refusal.complete(() -> error(request, Status.Code.UNAVAILABLE, to));
+              } else {
+                to.onNext(ScriptedRouter.echo(request));
+              }
+            },
+            LONG);
+    try (RouterStream stream = client.stream(1)) {
+      CompletableFuture<ForwardResponse> answer = stream.send(request(0));
+      Runnable refuse = refusal.get(30, TimeUnit.SECONDS);
+      assertTrue(answer.cancel(true));
+      refuse.run();
+      // There is room for one: it would wait for its turn until it is late.
+      assertAnswered(1, stream.send(request(1)));
+      assertEquals(2, router.received().size());
+    }
+  }
+
+  /** The router has ended the stream, and the client is about to follow. */
+  @Test
+  void sendingWhileAStreamEndsFindsTheNextOne() throws Exception {
+    router.script((request, to) -> {
+      to.onNext(ScriptedRouter.echo(request));
+      if (request.getHiddenStates().toStringUtf8().endsWith("0")) {
+        to.onCompleted();
+      }
+    });
+    AtomicReference<RouterStream> sendsMore = new AtomicReference<>();
+    FutureTask<CompletableFuture<ForwardResponse>> second =
+        new FutureTask<>(() -> sendsMore.get().send(request(1)));
+    Channel watched = ClientInterceptors.intercept(channel, new HalfCloseWatch(second));
+    try (RouterStream stream = new RouterClient(watched, LONG).stream(2)) {
+      sendsMore.set(stream);
+      assertAnswered(0, stream.send(request(0)));
+      assertAnswered(1, second.get(30, TimeUnit.SECONDS));
+    }
+  }
+
+  /** Runs something when a client has ended its side of a call. */
+  private record HalfCloseWatch(Runnable then) implements ClientInterceptor {
+    @Override
+    public <Q, A> ClientCall<Q, A> interceptCall(
+        MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+      return new SimpleForwardingClientCall<>(next.newCall(method, options)) {
+        @Override
+        public void halfClose() {
+          super.halfClose();
+          then.run();
+        }
+      };
     }
   }
 
