@@ -29,6 +29,8 @@ import org.junit.jupiter.params.provider.MethodSource;
  * router, and prints what the next block says. "..." stands for anything.
  */
 class ApiDocTest {
+  private static final Set<String> LANGUAGES = Set.of("bash", "java", "python");
+
   private static final Path DOCUMENT =
       Path.of(System.getProperty("guildhall.home", ".."), "docs", "api.md");
 
@@ -52,8 +54,6 @@ class ApiDocTest {
   static void stop() {
     system.close();
   }
-
-  private static final Set<String> LANGUAGES = Set.of("bash", "java", "python");
 
   private record Block(int line, String language, String text) {
     boolean runs() {

@@ -32,7 +32,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class RouterStream implements AutoCloseable {
   private static final long FIRST_BACKOFF_MILLIS = 50;
-  private static final int MOST_DOUBLINGS = 8;
 
   /** What a router says of a request that it has not begun. */
   private static final Set<Status.Code> TURNED_DOWN =
@@ -137,7 +136,7 @@ public final class RouterStream implements AutoCloseable {
       pending.fail(status);
       return;
     }
-    long backoff = FIRST_BACKOFF_MILLIS << Math.min(sends - 1, MOST_DOUBLINGS);
+    long backoff = FIRST_BACKOFF_MILLIS << (sends - 1);
     CompletableFuture.delayedExecutor(Math.max(backoff, afterMillis), TimeUnit.MILLISECONDS)
         .execute(() -> start(pending));
   }
